@@ -1,0 +1,74 @@
+"""Pairs on the device, and augmented batches of them: D4, colours, offset and scale, drawn as gathers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from solver.canvas import Packed, pack, random_placement, render
+from solver.tasks import Pair
+from tta import Views, random_views, view_size
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """P pairs: grid i of `inputs` belongs to grid i of `outputs`."""
+
+    inputs: Packed
+    outputs: Packed
+
+    def to(self, device: torch.device | str) -> PairTable:
+        return PairTable(self.inputs.to(device), self.outputs.to(device))
+
+
+def pack_pairs(pairs: Sequence[Pair], device: torch.device | str = "cpu") -> PairTable:
+    """A table of pairs, in order."""
+    return PairTable(pack([p.input for p in pairs], device), pack([p.output for p in pairs], device))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may be varied. `max_scale` is the largest integer enlargement; the canvas may allow less."""
+
+    max_scale: int = 4
+    fix_zero: bool = True
+    turn: bool = True
+    recolor: bool = True
+    move: bool = True
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`canvas`, `target` int64 (B, size, size); `views`: the B views they are seen under."""
+
+    canvas: torch.Tensor
+    target: torch.Tensor
+    views: Views
+
+
+def draw_batch(
+    pairs: PairTable,
+    which: torch.Tensor,
+    size: int,
+    generator: torch.Generator,
+    augmentation: Augmentation,
+    views: Views | None = None,
+) -> Batch:
+    """Pairs `which` int64 (B,), each under a random view (or the given ones) at a random place; input and
+    output of a pair share both."""
+    device = which.device
+    if views is None:
+        drawn = random_views(len(which), generator, fix_zero=augmentation.fix_zero, device=device)
+        elements = drawn.elements if augmentation.turn else torch.zeros_like(drawn.elements)
+        plain = torch.arange(10, device=device).expand_as(drawn.palettes)
+        views = Views(elements, drawn.palettes if augmentation.recolor else plain)
+    height = torch.maximum(pairs.inputs.height[which], pairs.outputs.height[which])
+    width = torch.maximum(pairs.inputs.width[which], pairs.outputs.width[which])
+    height, width = view_size(views.elements, height, width)
+    place = random_placement(
+        height, width, size, generator, max_scale=augmentation.max_scale, move=augmentation.move
+    )
+    canvas = render(pairs.inputs, which, views, place, size)
+    return Batch(canvas, render(pairs.outputs, which, views, place, size), views)

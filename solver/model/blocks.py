@@ -1,0 +1,110 @@
+"""One block: pre-norm attention with 2D rotary positions and QK-norm, then a gated MLP with a 3x3 depthwise
+convolution (LoopViT puts it there too). Shape suffixes as in `stacking`; H, W: the token grid, P: prefix."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from solver.model.config import ModelConfig
+from solver.model.stacking import linear
+
+
+def norm(x: Tensor) -> Tensor:
+    """RMS norm over the last axis, without weights."""
+    return F.rms_norm(x, (x.shape[-1],))
+
+
+@functools.lru_cache(maxsize=32)
+def rotary_table(side: int, prefix: int, head: int, dtype: torch.dtype, device: torch.device):
+    """Cosines and sines (P + side², head / 2): the first half of the angles turns with the row, the second
+    with the column; prefix tokens are not turned."""
+    quarter = head // 4
+    frequency = 32.0 ** -(torch.arange(quarter, dtype=torch.float32) / quarter)
+    line = torch.arange(side, dtype=torch.float32)
+    row = (line[:, None] * frequency)[:, None, :].expand(side, side, quarter)
+    column = (line[:, None] * frequency)[None, :, :].expand(side, side, quarter)
+    angle = torch.cat([row, column], dim=-1).reshape(side * side, 2 * quarter)
+    angle = torch.cat([torch.zeros(prefix, 2 * quarter), angle])
+    return angle.cos().to(device, dtype), angle.sin().to(device, dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turns the halves of (batch, L, ..., head) against each other by the angles (L, head / 2)."""
+    a, b = x.chunk(2, dim=-1)
+    shape = (x.shape[1], *[1] * (x.dim() - 3), -1)
+    cos, sin = cos.view(shape), sin.view(shape)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Unscaled attention over (batch, heads, L, head). On a CPU in bf16 two batched products beat the fused
+    kernel, whose bf16 backward is slow there (4x at 158 tokens); everywhere else the fused kernel runs."""
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        return (q @ k.transpose(-1, -2)).softmax(dim=-1) @ v
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0)
+
+
+class Attention(nn.Module):
+    """Multi-head attention over prefix and cells. Queries and keys are unit vectors (QK-norm) times a
+    sharpness learned per head, which starts where plain attention would be."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Parameter(torch.randn(config.width, 3 * config.width) * config.width**-0.5)
+        self.sharpness = nn.Parameter(torch.full((config.heads,), (config.width // config.heads) ** 0.25))
+        self.out = nn.Parameter(torch.zeros(config.width, config.width))
+
+    def forward(self, x_NBLD: Tensor, side: int) -> Tensor:
+        tasks, batch, length, width = x_NBLD.shape
+        head = width // self.heads
+        qkv = linear(x_NBLD, self.qkv).reshape(tasks * batch, length, 3, self.heads, head)
+        cos, sin = rotary_table(side, length - side * side, head, x_NBLD.dtype, x_NBLD.device)
+        qk = rotate(norm(qkv[:, :, :2]), cos, sin).reshape(tasks, batch, length, 2, self.heads, head)
+        # rms norm leaves vectors of length head**0.5, so both factors together give |q||k| = sharpness².
+        scale = (self.sharpness * head**-0.5).to(qk.dtype).reshape(-1, 1, 1, 1, self.heads, 1)
+        q, k = (qk * scale).reshape(tasks * batch, length, 2, self.heads, head).transpose(1, 3).unbind(2)
+        mixed = attend(q, k, qkv[:, :, 2].transpose(1, 2))
+        return linear(mixed.transpose(1, 2).reshape(tasks, batch, length, width), self.out)
+
+
+class GatedMLP(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = nn.Parameter(torch.randn(config.width, 2 * config.hidden) * config.width**-0.5)
+        self.conv = nn.Parameter(torch.randn(config.hidden, 3, 3) / 3)
+        self.down = nn.Parameter(torch.zeros(config.hidden, config.width))
+
+    def forward(self, x_NBLD: Tensor, side: int) -> Tensor:
+        gate, value = linear(x_NBLD, self.up).chunk(2, dim=-1)
+        prefix = value.shape[2] - side * side
+        cells = value[:, :, prefix:]
+        cells = cells + depthwise(cells, self.conv, side)
+        value = torch.cat([value[:, :, :prefix], cells], dim=2)
+        return linear(F.silu(gate) * value, self.down)
+
+
+def depthwise(x_NBLE: Tensor, weight_E33: Tensor, side: int) -> Tensor:
+    """3x3 depthwise convolution over the token grid; weight (E, 3, 3), or (N, E, 3, 3) for a stack."""
+    tasks, batch, _, width = x_NBLE.shape
+    image = x_NBLE.reshape(tasks, batch, side, side, width).permute(1, 0, 4, 2, 3)
+    image = image.reshape(batch, tasks * width, side, side)
+    kernel = weight_E33.reshape(-1, 1, 3, 3).to(image.dtype)
+    image = F.conv2d(image, kernel, padding=1, groups=tasks * width)
+    image = image.reshape(batch, tasks, width, side * side).permute(1, 0, 3, 2)
+    return image
+
+
+class Block(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.mlp = GatedMLP(config)
+
+    def forward(self, x_NBLD: Tensor, side: int) -> Tensor:
+        x_NBLD = x_NBLD + self.attention(norm(x_NBLD), side)
+        return x_NBLD + self.mlp(norm(x_NBLD), side)

@@ -1,0 +1,55 @@
+"""One set of weights, or a stack of independent ones: the same layers run both.
+
+A plain network keeps each parameter in its natural shape and works on activations (1, B, ...). A stacked
+network has the same parameters with a leading task axis N and works on (N, B, ...); task n's activations
+only ever meet task n's weights. Suffixes: N task, B batch, L token, D width, E another width.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+def linear(x_NBLD: Tensor, weight_DE: Tensor) -> Tensor:
+    """`x @ weight`, with weight (D, E), or (N, D, E) for a stack, in the dtype of `x`."""
+    weight_DE = weight_DE.to(x_NBLD.dtype)
+    if weight_DE.dim() == 2:
+        return x_NBLD @ weight_DE
+    tasks, width, other = weight_DE.shape
+    return (x_NBLD.reshape(tasks, -1, width) @ weight_DE).reshape(*x_NBLD.shape[:-1], other)
+
+
+def lookup(table_VD: Tensor, index: Tensor) -> Tensor:
+    """Rows `index` (N, ...) of a table (V, D), or of each task's own table (N, V, D): (N, ..., D)."""
+    if table_VD.dim() == 2:
+        return nn.functional.embedding(index, table_VD)
+    tasks, rows, width = table_VD.shape
+    first = torch.arange(tasks, device=index.device) * rows
+    return nn.functional.embedding(index + first.view(-1, *[1] * (index.dim() - 1)), table_VD.reshape(-1, width))
+
+
+def spread(vector_D: Tensor, dims: int, dtype: torch.dtype) -> Tensor:
+    """A parameter (D,) or (N, D) shaped to broadcast against activations of `dims` dimensions (N, ..., D)."""
+    return vector_D.to(dtype).reshape(-1, *[1] * (dims - 2), vector_D.shape[-1])
+
+
+def stack(network: nn.Module, copies: int) -> nn.Module:
+    """`copies` independent networks in one: every parameter repeated along a new leading axis."""
+    stacked = copy.deepcopy(network)
+    for module in stacked.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            repeated = parameter.detach()[None].repeat(copies, *[1] * parameter.dim())
+            setattr(module, name, nn.Parameter(repeated.contiguous()))
+    return stacked
+
+
+def unstack(stacked: nn.Module, task: int) -> nn.Module:
+    """Copy `task` of a stack, as a plain network."""
+    single = copy.deepcopy(stacked)
+    for module in single.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(parameter.detach()[task].clone()))
+    return single
