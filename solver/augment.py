@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from solver.canvas import Packed, pack, random_placement, render
+from solver.canvas import Packed, Placement, pack, random_placement, render
 from solver.tasks import Pair
 from tta import Views, random_views, view_size
 
@@ -40,24 +40,28 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """`canvas`, `target` int64 (B, size, size); `views`: the B views they are seen under."""
+class Plan:
+    """B draws: pair `which` int64 (B,), seen under view b at place b; input and output share both."""
 
-    canvas: torch.Tensor
-    target: torch.Tensor
+    which: torch.Tensor
     views: Views
+    place: Placement
+
+    def to(self, device: torch.device | str) -> Plan:
+        views = Views(self.views.elements.to(device), self.views.palettes.to(device))
+        place = Placement(self.place.top.to(device), self.place.left.to(device), self.place.scale.to(device))
+        return Plan(self.which.to(device), views, place)
 
 
-def draw_batch(
+def draw_plan(
     pairs: PairTable,
     which: torch.Tensor,
     size: int,
     generator: torch.Generator,
     augmentation: Augmentation,
     views: Views | None = None,
-) -> Batch:
-    """Pairs `which` int64 (B,), each under a random view (or the given ones) at a random place; input and
-    output of a pair share both."""
+) -> Plan:
+    """A random view (or the given ones) and a random place on a canvas of `size` for each of pairs `which`."""
     device = which.device
     if views is None:
         drawn = random_views(len(which), generator, fix_zero=augmentation.fix_zero, device=device)
@@ -70,5 +74,10 @@ def draw_batch(
     place = random_placement(
         height, width, size, generator, max_scale=augmentation.max_scale, move=augmentation.move
     )
-    canvas = render(pairs.inputs, which, views, place, size)
-    return Batch(canvas, render(pairs.outputs, which, views, place, size), views)
+    return Plan(which, views, place)
+
+
+def render_plan(pairs: PairTable, plan: Plan, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The input and the output canvases of a plan, int64 (B, size, size) each."""
+    canvas = render(pairs.inputs, plan.which, plan.views, plan.place, size)
+    return canvas, render(pairs.outputs, plan.which, plan.views, plan.place, size)

@@ -28,7 +28,7 @@ def canonical_hash(input: Grid, output: Grid) -> int:
     first appear, reading the input row by row and then the output, and hash the four sides and the numbers.
     The smallest of the eight hashes stands for the pair.
     """
-    return int(canonical_hashes(*_pack([(input, output)]))[0])
+    return int(canonical_hashes(*pack_pairs([(input, output)]))[0])
 
 
 def canonical_hashes(shapes: np.ndarray, cells: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ def pair_hashes(
         pairs += own
         owners += [task.id] * len(own)
         hashes[task.id] = []
-    for owner, value in zip(owners, canonical_hashes(*_pack(pairs)).tolist(), strict=True):
+    for owner, value in zip(owners, canonical_hashes(*pack_pairs(pairs)).tolist(), strict=True):
         hashes[owner].append(value)
     return hashes
 
@@ -96,7 +96,8 @@ def load_hashes(path: str | Path) -> np.ndarray:
     return values
 
 
-def _pack(pairs: list[tuple[Grid, Grid]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pack_pairs(pairs: list[tuple[Grid, Grid]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs as the flat arrays that `canonical_hashes` takes: shapes (P, 4), cells, offsets (P,)."""
     shapes = np.array([a.shape + b.shape for a, b in pairs], dtype=np.uint8).reshape(-1, 4)
     grids = [grid.ravel() for pair in pairs for grid in pair]
     cells = np.concatenate(grids) if grids else np.zeros(0, dtype=np.uint8)

@@ -14,12 +14,13 @@ SUPERVISIONS = ("last", "all", "detached")
 (Deep Improvement Supervision, 2025). Weights of several steps rise linearly and sum to one."""
 
 
-def sample_loss(logits: torch.Tensor, target: torch.Tensor, background: float = 0.1) -> torch.Tensor:
-    """Cross-entropy (N, B) in nats, a mean over the canvas in which a background cell counts `background`
-    and a grid or border cell counts 1. `logits` (N, B, S, S, 12), `target` int64 (N, B, S, S)."""
+def sample_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy (N, B) in nats over the whole canvas, per grid or border cell: the sum over all cells,
+    divided by the number of grid and border cells plus a tenth of the background's, so that small grids
+    count as much as large ones. `logits` (N, B, S, S, 12), `target` int64 (N, B, S, S)."""
     loss = F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none").view_as(target)
-    weight = torch.where(target == BACKGROUND, background, 1.0)
-    return (loss * weight).sum((-1, -2)) / weight.sum((-1, -2))
+    cells = torch.where(target == BACKGROUND, 0.1, 1.0)
+    return loss.sum((-1, -2)) / cells.sum((-1, -2))
 
 
 def backward(

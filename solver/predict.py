@@ -1,0 +1,119 @@
+"""Adapted weights times views: candidate pools. Views are rendered, predicted, decoded and undone in batches;
+every candidate is then scored under every view from the log-probabilities already at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from solver.canvas import Packed, Placement, cell_log_probs, decode, pack, random_placement, render
+from solver.model import Network, unstack
+from solver.sizes import expected_size
+from solver.tasks import Task
+from tta import Views, spread_views, view_size
+from voting import Pool
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """`views` of each test input, `chunk` at a time; at most `scored` candidates get a likelihood."""
+
+    views: int = 64
+    chunk: int = 16
+    scored: int = 64
+    fix_zero: bool = True
+    turn: bool = True
+    recolor: bool = True
+    move: bool = True
+
+
+@torch.inference_mode()
+def predict(
+    network: Network,
+    slot: int,
+    task: Task,
+    test_index: int,
+    size: int,
+    config: PredictConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    deadline: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Pool:
+    """The pool of one test input, from copy `slot` of a stacked network on canvases of `size`.
+
+    Without a deadline all views are cast; with one, chunks are cast until it has passed (one at least).
+    """
+    grid = task.test_inputs[test_index]
+    generator = torch.Generator().manual_seed(seed)
+    views = _restrict(spread_views(config.views, generator, fix_zero=config.fix_zero), config)
+    height, width = (max(a, b) for a, b in zip(grid.shape, expected_size(task, grid) or (1, 1), strict=True))
+    many = torch.ones(config.views, dtype=torch.int64)
+    sides = view_size(views.elements, many * height, many * width)
+    place = random_placement(*sides, size, generator, move=config.move)
+    table = pack([grid], device)
+    pool, seen = Pool(), []
+    single = unstack(network, slot)
+    for begin in range(0, config.views, config.chunk):
+        if begin and deadline is not None and clock() >= deadline:
+            break
+        part = slice(begin, begin + config.chunk)
+        some = Views(views.elements[part].to(device), views.palettes[part].to(device))
+        where = Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale)))
+        first = torch.zeros(len(some), dtype=torch.int64, device=device)
+        canvas = render(table, first, some, where, size)
+        *_, logits = single(canvas[None], first[None], some.elements[None], some.palettes[None], dtype=dtype)
+        log_probs = logits[0].log_softmax(-1)
+        decoded = decode(cell_log_probs(log_probs, where))
+        for index, valid in enumerate(decoded.valid.tolist()):
+            if not valid:
+                pool.add_undecoded()
+                continue
+            answer = some.undo(torch.from_numpy(decoded.grid(index)), index).numpy()
+            if max(answer.shape) > 30:
+                pool.add_undecoded()
+                continue
+            pool.add(answer, min(0.0, float(decoded.log_prob[index])))
+        seen.append((log_probs, some, where))
+    _score(pool, seen, size, config, device)
+    return pool
+
+
+def _score(pool: Pool, seen: list, size: int, config: PredictConfig, device: torch.device) -> None:
+    """Adds to the most frequent candidates their log-likelihood under every view that was cast."""
+    ranked = sorted(pool.candidates, key=lambda c: (-c.views, -c.mean_log_prob))[: config.scored]
+    if not ranked:
+        return
+    table = pack([np.array(c.grid) for c in ranked], device)
+    total = torch.zeros(len(ranked), dtype=torch.float64)
+    for log_probs, views, place in seen:
+        total += likelihoods(table, log_probs, views, place, size).double().sum(1).cpu()
+    count = sum(len(views) for _, views, _ in seen)
+    for candidate, value in zip(ranked, total.tolist(), strict=True):
+        pool.add_likelihood(candidate.grid, min(0.0, value), count)
+
+
+def likelihoods(
+    table: Packed, log_probs: torch.Tensor, views: Views, place: Placement, size: int
+) -> torch.Tensor:
+    """Log-likelihood (K, V), nats, of the K grids of a table under V views: the candidate is rendered as each
+    view would show it, and its canvas read off `log_probs` (V, size, size, 12). What falls off the canvas
+    costs nothing, so a grid that does not fit is charged as if cut."""
+    rows = []
+    for index in range(len(table.start)):
+        which = torch.full((len(views),), index, dtype=torch.int64, device=log_probs.device)
+        canvas = render(table, which, views, place, size)
+        rows.append(log_probs.gather(-1, canvas[..., None]).squeeze(-1).flatten(1).sum(1))
+    return torch.stack(rows)
+
+
+def _restrict(views: Views, config: PredictConfig) -> Views:
+    elements = views.elements if config.turn else torch.zeros_like(views.elements)
+    plain = torch.arange(10).expand_as(views.palettes).contiguous()
+    return Views(elements, views.palettes if config.recolor else plain)

@@ -1,0 +1,65 @@
+"""Training configurations as plain functions, each beside what it changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from solver.augment import Augmentation
+from solver.model import MODELS, ModelConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """`mix`: canvas size -> share of the batches. `batch_cells`: canvas cells in a batch, whatever the size.
+    `warmup`, `half_loops`, `decay` are shares of the budget: rising rate, half of the loops at the start,
+    falling rate at the end."""
+
+    name: str = "nano"
+    model: ModelConfig = MODELS["nano"]
+    target: str = "arc1-eval"
+    mix: dict[int, float] = field(default_factory=lambda: {8: 0.15, 12: 0.45, 16: 0.4})
+    batch_cells: int = 3072
+    max_side: int = 15
+    rearc_pairs: int = 1000
+    supervision: str = "all"
+    optimizer: str = "muon"
+    lr: float = 3e-3
+    task_lr: float = 1e-2
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    ema: float = 0.998
+    warmup: float = 0.01
+    half_loops: float = 0.4
+    decay: float = 0.5
+    augmentation: Augmentation = Augmentation()
+    validate_seconds: float = 120.0
+    checkpoint_seconds: float = 120.0
+
+
+def nano() -> TrainConfig:
+    """Under a million parameters, small canvases: an hour on two CPU cores is a start."""
+    return TrainConfig()
+
+
+def toy() -> TrainConfig:
+    """Seconds, for tests and rehearsals."""
+    return replace(nano(), name="toy", model=MODELS["toy"], mix={8: 1.0}, batch_cells=512, max_side=7)
+
+
+def base() -> TrainConfig:
+    """For a GPU: all canvas sizes, patch 2, deep loops."""
+    return replace(
+        nano(),
+        name="base",
+        model=MODELS["base"],
+        mix={12: 0.15, 16: 0.25, 24: 0.3, 32: 0.3},
+        batch_cells=262144,
+        max_side=30,
+        lr=1e-3,
+        task_lr=1e-2,
+        ema=0.999,
+        half_loops=0.3,
+    )
+
+
+TRAIN_PRESETS = {"toy": toy, "nano": nano, "base": base}

@@ -1,0 +1,205 @@
+"""The training loop: time or steps as budget, checkpoints that resume exactly, a bundle at the end."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from solver.augment import draw_plan, render_plan
+from solver.canvas import choose_size
+from solver.device import compute_dtype
+from solver.model import Network
+from solver.training.corpus import Corpus, device_table
+from solver.training.objective import backward, exact
+from solver.training.optimizer import build_optimizers, rate_factor, set_rate
+from solver.training.presets import TrainConfig
+from solver.training.sources import Sources
+from tta import identity_views
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How long to train in all, resumed pieces included: `seconds` or `steps`, exactly one of them."""
+
+    seconds: float | None = None
+    steps: int | None = None
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Share of the budget that is used, 0 to 1."""
+        used = step / self.steps if self.steps else seconds / self.seconds
+        return min(1.0, used)
+
+
+class Trainer:
+    """Network, optimizers, average and random state; everything a checkpoint holds is here."""
+
+    def __init__(self, config: TrainConfig, sources: Sources, device: torch.device, seed: int = 0) -> None:
+        self.config, self.device, self.seed = config, device, seed
+        self.dtype = compute_dtype(device)
+        self.corpus = Corpus(sources.pairs, tuple(config.mix), device)
+        self.validation = device_table(sources.validation, device)
+        self.validation_tasks = torch.from_numpy(sources.validation.task).to(device)
+        torch.manual_seed(seed)
+        self.network = Network(config.model, tasks=len(sources.pairs.ids)).to(device)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizers = build_optimizers(
+            self.network, config.optimizer, lr=config.lr, task_lr=config.task_lr, weight_decay=config.weight_decay
+        )
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.canvases = torch.Generator().manual_seed(seed)
+        self.step, self.seconds, self.samples = 0, 0.0, 0
+        self.ended = False
+
+    def loops(self, progress: float) -> int:
+        """Loop steps at this point of the budget: half of them at first."""
+        loops = self.config.model.loops
+        return max(1, loops // 2) if progress < self.config.half_loops else loops
+
+    def state(self) -> dict:
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "generators": [self.generator.get_state(), self.canvases.get_state()],
+            "counters": [self.step, self.seconds, self.samples],
+            "ended": self.ended,
+            "config": repr(dataclasses.replace(self.config, validate_seconds=0, checkpoint_seconds=0)),
+        }
+
+    def load_state(self, state: dict) -> None:
+        """Continues exactly where `state` was taken. ValueError if it belongs to another configuration."""
+        if state["config"] != self.state()["config"]:
+            raise ValueError(f"the checkpoint was made with another configuration: {state['config']}")
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
+        for generator, own in zip((self.generator, self.canvases), state["generators"], strict=True):
+            generator.set_state(own.cpu())
+        self.step, self.seconds, self.samples = state["counters"]
+
+    def train_step(self, progress: float) -> torch.Tensor:
+        """One optimizer step; returns the mean loss of the last loop step, on the device."""
+        config = self.config
+        sizes = list(config.mix)
+        shares = torch.tensor([config.mix[s] for s in sizes])
+        size = sizes[int(torch.multinomial(shares, 1, generator=self.canvases))]
+        count = config.batch_cells // size**2
+        which = self.corpus.draw(size, count, self.generator)
+        plan = draw_plan(self.corpus.table, which, size, self.generator, config.augmentation)
+        canvas, target = render_plan(self.corpus.table, plan, size)
+        loops = self.loops(progress)
+        steps = self.network(
+            canvas[None],
+            self.corpus.tasks[which][None],
+            plan.views.elements[None],
+            plan.views.palettes[None],
+            loops=loops,
+            detach=config.supervision == "detached",
+            dtype=self.dtype,
+        )
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss, _ = backward(steps, loops, target[None], config.supervision)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        set_rate(self.optimizers, rate_factor(progress, warmup=config.warmup, decay=config.decay))
+        for optimizer in self.optimizers:
+            optimizer.step()
+        keep = min(config.ema, (self.step + 1) / (self.step + 10))
+        torch._foreach_lerp_(
+            list(self.average.parameters()), [p.detach() for p in self.network.parameters()], 1 - keep
+        )
+        self.step += 1
+        self.samples += count
+        return loss.mean()
+
+    @torch.inference_mode()
+    def validate(self, loops: int, limit: int = 128) -> float:
+        """Share of validation pairs, at most `limit` a canvas size, that the averaged weights get right."""
+        table, hits, total = self.validation, 0, 0
+        for size in self.config.mix:
+            sides = [table.inputs.height, table.inputs.width, table.outputs.height, table.outputs.width]
+            side = torch.stack(sides).amax(0)
+            chosen = [i for i, s in enumerate(side.tolist()) if choose_size(s) == size]
+            for part in torch.tensor(chosen[:limit], dtype=torch.int64, device=self.device).split(64):
+                plain = dataclasses.replace(self.config.augmentation, max_scale=1, move=False)
+                views = identity_views(len(part), self.device)
+                plan = draw_plan(table, part, size, torch.Generator(self.device), plain, views)
+                canvas, target = render_plan(table, plan, size)
+                *_, logits = self.average(
+                    canvas[None],
+                    self.validation_tasks[part][None],
+                    views.elements[None],
+                    views.palettes[None],
+                    loops=loops,
+                    dtype=self.dtype,
+                )
+                hits += int(exact(logits, target[None]).sum())
+                total += len(part)
+        return hits / max(1, total)
+
+
+def train(trainer: Trainer, limit: Limit, directory: Path, log=tqdm.write) -> list[dict]:
+    """Trains until `limit`, writing `latest.pt` as it goes and `undecayed.pt` where the rate begins to fall, from
+    which a longer schedule can continue. Returns the log: one row per validation."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config, rows = trainer.config, []
+    begun, before = time.monotonic(), trainer.seconds
+    validated = saved = begun
+    recent: list[torch.Tensor] = []
+    kept = limit.progress(trainer.step, trainer.seconds) > 1.0 - config.decay
+    bar = tqdm(total=1000, unit="‰", desc=config.name, dynamic_ncols=True, mininterval=2.0)
+    while (progress := limit.progress(trainer.step, trainer.seconds)) < 1.0:
+        if not kept and progress >= 1.0 - config.decay:
+            save(trainer, directory / "undecayed.pt")
+            kept = True
+        recent.append(trainer.train_step(progress))
+        now = time.monotonic()
+        trainer.seconds = before + now - begun
+        bar.update(int(1000 * progress) - bar.n)
+        if now - validated > config.validate_seconds:
+            rows.append(_row(trainer, recent, trainer.loops(progress)))
+            recent.clear()
+            log(_line(rows[-1]))
+            validated = time.monotonic()
+        if now - saved > config.checkpoint_seconds:
+            save(trainer, directory / "latest.pt")
+            saved = time.monotonic()
+    bar.close()
+    rows.append(_row(trainer, recent, config.model.loops))
+    trainer.ended = True
+    log(_line(rows[-1]))
+    save(trainer, directory / "latest.pt")
+    return rows
+
+
+def save(trainer: Trainer, path: Path) -> None:
+    """Writes a checkpoint aside and renames it."""
+    aside = path.with_suffix(".tmp")
+    torch.save(trainer.state(), aside)
+    aside.replace(path)
+
+
+def _row(trainer: Trainer, recent: list[torch.Tensor], loops: int) -> dict:
+    return {
+        "step": trainer.step,
+        "seconds": round(trainer.seconds, 1),
+        "samples": trainer.samples,
+        "loss": round(float(torch.stack(recent).mean()), 4) if recent else None,
+        "exact": round(trainer.validate(loops), 4),
+    }
+
+
+def _line(row: dict) -> str:
+    rate = row["samples"] / max(row["seconds"], 1e-9)
+    loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
+    return (
+        f"step {row['step']:6d}  {row['seconds']:7.0f} s  {rate:6.0f} samples/s  loss {loss}  "
+        f"exact on validation pairs {row['exact']:.1%}"
+    )
