@@ -34,6 +34,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tinyarc", description="The offline ARC Prize solver.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    solve = commands.add_parser("solve", help="challenges.json in, submission.json out")
+    solve.add_argument("challenges", type=Path, metavar="CHALLENGES.json")
+    solve.add_argument("--out", type=Path, help="where the submission goes (always in the run folder too)")
+    solve.add_argument("--tasks", help="only these ids, comma-separated; others keep a fallback answer")
+    solve.add_argument("--limit", type=int, help="only the first so many tasks")
+    solve.add_argument("--keep-going", action="store_true", help="report bad tasks and solve the others")
+    _add_solving(solve)
+    solve.set_defaults(run=_solve)
+
+    demo = commands.add_parser("demo", help="solve and score 16 small ARC-AGI-1 evaluation tasks")
+    demo.add_argument("--limit", type=int, default=16, help="how many of them")
+    _add_solving(demo, budget=330.0)
+    demo.set_defaults(run=_demo)
+
+    score = commands.add_parser("score", help="score a submission as Kaggle does")
+    score.add_argument("submission", type=Path)
+    score.add_argument("solutions", type=Path)
+    score.set_defaults(run=_score)
+
+    export = commands.add_parser("export", help="write a named data set in Kaggle's format")
+    export.add_argument("name", metavar="NAME", help="arc1-train, arc1-eval, arc2-train or arc2-eval")
+    export.add_argument("directory", type=Path)
+    export.set_defaults(run=_export)
+
+    weights = commands.add_parser("weights", help="list bundled weights, or check what they were trained on")
+    weights.set_defaults(run=_weights)
+    actions = weights.add_subparsers(metavar="verify")
+    verify = actions.add_parser("verify", help="prove that weights never saw a pair of a data set")
+    verify.add_argument("weights", metavar="NAME")
+    verify.add_argument("--against", required=True, metavar="SET", help="for example arc1-eval")
+    verify.set_defaults(run=_verify)
+
     train = commands.add_parser("train", help="pretrain weights and leave a bundle")
     train.add_argument("--preset", default="nano")
     budget = train.add_mutually_exclusive_group(required=True)
@@ -47,6 +79,141 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0)
     train.set_defaults(run=_train)
     return parser
+
+
+def _add_solving(parser: argparse.ArgumentParser, budget: float | None = None) -> None:
+    parser.add_argument("--weights", default="nano", help="a bundle's name, a .safetensors file or random:SIZE")
+    limits = parser.add_mutually_exclusive_group()
+    limits.add_argument("--budget", type=seconds, default=budget, help="time for everything, e.g. 6m or 11h40m")
+    limits.add_argument("--steps", type=int, help="fine-tuning steps a task; the same seed then repeats exactly")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    parser.add_argument("--workers", type=int, help="processes (default: one per core or GPU)")
+    parser.add_argument("--views", type=int, help="views of each test input")
+    parser.add_argument("--rule", help="count, confidence or product")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--run-dir", type=Path, help="run folder (default runs/<date-time>)")
+
+
+def _config(arguments):
+    """The preset for the device with the user's wishes in it."""
+    from dataclasses import replace
+
+    from solver import presets
+    from solver.device import pick_device
+    from voting import RULES
+
+    config = presets.cpu() if pick_device(arguments.device).type == "cpu" else presets.gpu()
+    if arguments.rule is not None and arguments.rule not in RULES:
+        raise ValueError(f"no voting rule is called {arguments.rule!r}; choose from {', '.join(RULES)}")
+    for name in ("steps", "views", "workers", "limit"):
+        if (value := getattr(arguments, name, None)) is not None and value < 1:
+            raise ValueError(f"--{name} {value}: must be at least 1")
+    config = replace(config, weights=arguments.weights, rule=arguments.rule or config.rule)
+    if arguments.steps is not None:
+        config = replace(config, adapt=replace(config.adapt, steps=arguments.steps))
+    if arguments.views is not None:
+        config = replace(config, predict=replace(config.predict, views=arguments.views))
+    return config
+
+
+def _run_directory(arguments) -> Path:
+    from solver.runfolder import new_directory
+
+    if arguments.run_dir is None:
+        return new_directory(Path("runs"))
+    if (arguments.run_dir / "config.json").exists():
+        raise ValueError(f"{arguments.run_dir}: already holds a run")
+    arguments.run_dir.mkdir(parents=True, exist_ok=True)
+    return arguments.run_dir
+
+
+def _run(arguments, challenges, source: Path, directory: Path, tasks, out: Path | None):
+    """Solves with a progress bar; returns the submission's path."""
+    from solver.pipeline import solve
+    from solver.printing import ProgressBar
+
+    config = _config(arguments)
+    budget = None if arguments.steps is not None else arguments.budget
+    with ProgressBar(len(tasks), budget) as bar:
+        return solve(
+            challenges, source, directory, config,
+            tasks=tasks, out=out, budget=budget, seed=arguments.seed,
+            device=arguments.device, workers=arguments.workers, listen=bar.update,
+        )
+
+
+def _solve(arguments) -> int:
+    from solver.printing import run_table
+    from solver.tasks import load_challenges
+
+    challenges = load_challenges(arguments.challenges, keep_going=arguments.keep_going)
+    for error in challenges.errors.values():
+        print(f"tinyarc: {error}", file=sys.stderr)
+    tasks = challenges.tasks
+    if arguments.tasks:
+        wanted = arguments.tasks.split(",")
+        if missing := set(wanted) - set(challenges.test_inputs):
+            raise ValueError(f"{arguments.challenges}: has no task {', '.join(sorted(missing))}")
+        tasks = [task for task in tasks if task.id in wanted]
+    tasks = tasks[: arguments.limit]
+    _config(arguments)
+    directory = _run_directory(arguments)
+    path = _run(arguments, challenges, arguments.challenges, directory, tasks, arguments.out)
+    print(run_table(directory))
+    print(f"{path}: {len(challenges.test_inputs)} tasks, run folder {directory}")
+    return 0
+
+
+def _demo(arguments) -> int:
+    from solver.demo import write_demo
+    from solver.printing import run_table, score_lines
+    from solver.runfolder import write_json
+    from solver.tasks import load_challenges
+
+    _config(arguments)
+    directory = _run_directory(arguments)
+    source, solutions = write_demo(directory, arguments.limit)
+    challenges = load_challenges(source)
+    print(f"{len(challenges.tasks)} small ARC-AGI-1 evaluation tasks, run folder {directory}")
+    _run(arguments, challenges, source, directory, challenges.tasks, None)
+    write_json(directory / "solutions.json", solutions)
+    print(run_table(directory))
+    print(score_lines(directory / "submission.json", directory / "solutions.json"))
+    return 0
+
+
+def _score(arguments) -> int:
+    from solver.printing import score_lines
+
+    print(score_lines(arguments.submission, arguments.solutions))
+    return 0
+
+
+def _export(arguments) -> int:
+    from solver.datasets import export
+
+    data = export(arguments.name, arguments.directory)
+    print(f"{data.name}: {len(data.tasks)} tasks into {arguments.directory}, content sha256 {data.content_hash}")
+    return 0
+
+
+def _weights(arguments) -> int:
+    from solver.printing import weights_table
+
+    print(weights_table())
+    return 0
+
+
+def _verify(arguments) -> int:
+    from solver import checkpoint, datasets
+
+    bundle, data = checkpoint.find(arguments.weights), datasets.load(arguments.against)
+    found = checkpoint.overlaps(bundle, data)
+    for task_id, count in found.items():
+        print(f"{task_id}: {count} pairs trained on")
+    verdict = f"overlap with {len(found)} of {len(data.tasks)} tasks" if found else "no pair in common"
+    print(f"{bundle.name} ({bundle.card['pairs_trained_on']} pairs) against {data.name}: {verdict}")
+    return 1 if found else 0
 
 
 def _train(arguments) -> int:

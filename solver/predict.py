@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from solver.canvas import Packed, Placement, cell_log_probs, decode, pack, random_placement, render
-from solver.model import Network, unstack
+from solver.model import Network
 from solver.sizes import expected_size
 from solver.tasks import Task
-from tta import Views, spread_views, view_size
+from tta import Views, identity_views, spread_views, view_size
 from voting import Pool
 
 
@@ -34,7 +34,6 @@ class PredictConfig:
 @torch.inference_mode()
 def predict(
     network: Network,
-    slot: int,
     task: Task,
     test_index: int,
     size: int,
@@ -46,7 +45,7 @@ def predict(
     deadline: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Pool:
-    """The pool of one test input, from copy `slot` of a stacked network on canvases of `size`.
+    """The pool of one test input, from a plain adapted network on canvases of `size`.
 
     Without a deadline all views are cast; with one, chunks are cast until it has passed (one at least).
     """
@@ -59,7 +58,6 @@ def predict(
     place = random_placement(*sides, size, generator, move=config.move)
     table = pack([grid], device)
     pool, seen = Pool(), []
-    single = unstack(network, slot)
     for begin in range(0, config.views, config.chunk):
         if begin and deadline is not None and clock() >= deadline:
             break
@@ -68,7 +66,7 @@ def predict(
         where = Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale)))
         first = torch.zeros(len(some), dtype=torch.int64, device=device)
         canvas = render(table, first, some, where, size)
-        *_, logits = single(canvas[None], first[None], some.elements[None], some.palettes[None], dtype=dtype)
+        *_, logits = network(canvas[None], first[None], some.elements[None], some.palettes[None], dtype=dtype)
         log_probs = logits[0].log_softmax(-1)
         decoded = decode(cell_log_probs(log_probs, where))
         for index, valid in enumerate(decoded.valid.tolist()):
@@ -117,3 +115,25 @@ def _restrict(views: Views, config: PredictConfig) -> Views:
     elements = views.elements if config.turn else torch.zeros_like(views.elements)
     plain = torch.arange(10).expand_as(views.palettes).contiguous()
     return Views(elements, views.palettes if config.recolor else plain)
+
+
+@torch.inference_mode()
+def trace(
+    network: Network, task: Task, test_index: int, size: int, *, device, dtype=torch.float32
+) -> list[list[str]]:
+    """The canvas after every loop step, for the test input as it is, at the top left: rows of characters,
+    digits for colours, "." for background and "#" for the border; empty rows and columns at the end cut."""
+    views = identity_views(1, device)
+    zero = torch.zeros(1, dtype=torch.int64, device=device)
+    place = Placement(zero, zero, zero + 1)
+    canvas = render(pack([task.test_inputs[test_index]], device), zero, views, place, size)
+    steps = network(canvas[None], zero[None], views.elements[None], views.palettes[None], dtype=dtype)
+    return [_as_text(logits[0, 0].argmax(-1).cpu().numpy()) for logits in steps]
+
+
+def _as_text(tokens: np.ndarray) -> list[str]:
+    rows = ["".join("0123456789.#"[token] for token in row).rstrip(".") for row in tokens]
+    while len(rows) > 1 and not rows[-1]:
+        rows.pop()
+    width = max(1, *map(len, rows))
+    return [row.ljust(width, ".") for row in rows]

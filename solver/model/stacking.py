@@ -8,6 +8,7 @@ only ever meet task n's weights. Suffixes: N task, B batch, L token, D width, E 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -38,18 +39,15 @@ def spread(vector_D: Tensor, dims: int, dtype: torch.dtype) -> Tensor:
 
 def stack(network: nn.Module, copies: int) -> nn.Module:
     """`copies` independent networks in one: every parameter repeated along a new leading axis."""
-    stacked = copy.deepcopy(network)
-    for module in stacked.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            repeated = parameter.detach()[None].repeat(copies, *[1] * parameter.dim())
-            setattr(module, name, nn.Parameter(repeated.contiguous()))
-    return stacked
+    return _with_parameters(network, lambda p: p[None].repeat(copies, *[1] * p.dim()))
 
 
 def unstack(stacked: nn.Module, task: int) -> nn.Module:
     """Copy `task` of a stack, as a plain network."""
-    single = copy.deepcopy(stacked)
-    for module in single.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            setattr(module, name, nn.Parameter(parameter.detach()[task].clone()))
-    return single
+    return _with_parameters(stacked, lambda p: p[task].clone())
+
+
+def _with_parameters(network: nn.Module, change: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy of the network whose parameters are `change` of its own, which are not copied first."""
+    changed = {id(p): nn.Parameter(change(p.detach())) for p in network.parameters()}
+    return copy.deepcopy(network, memo=changed)

@@ -1,0 +1,174 @@
+"""`solve`: from tasks to a submission that is complete and valid on disk from the first moment."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from solver import __version__, checkpoint
+from solver.canvas import choose_size
+from solver.device import compute_dtype, cpu_count, pick_device
+from solver.job import Outcome
+from solver.presets import SolveConfig
+from solver.runfolder import append_line, versions, write_json
+from solver.schedule import Budget, Job, Queue
+from solver.sizes import needed_side
+from solver.tasks import Challenges, Task
+from solver.workers import Workers
+from submission.document import Document, fallback
+from voting import RULES, Pool, append_pool, two_attempts
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a listener hears after every job: tasks answered so far, of how many, and the seconds left."""
+
+    done: int
+    total: int
+    round: int
+    left: float
+
+
+def solve(
+    challenges: Challenges,
+    source: Path,
+    directory: Path,
+    config: SolveConfig,
+    *,
+    tasks: list[Task] | None = None,
+    out: Path | None = None,
+    budget: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int | None = None,
+    listen: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Solves `tasks` (default: all of `challenges`, read from the file `source`) and returns the submission.
+
+    `budget` in seconds; without one every task gets its full number of steps, once. The run folder
+    `directory` is filled as `solver.runfolder` says; `out` is a second place for the submission. A task that
+    fails keeps its fallback answer, and its log row says why.
+    """
+    clock = Budget(budget)
+    tasks = challenges.tasks if tasks is None else tasks
+    where = pick_device(device)
+    devices = _devices(where, workers, len(tasks))
+    document = Document(directory / "submission.json", challenges.test_inputs)
+    copies = [document] if out is None else [document, Document(out, challenges.test_inputs)]
+    if source.resolve() != (directory / "challenges.json").resolve():
+        shutil.copyfile(source, directory / "challenges.json")
+    record = _record(challenges, source, config, budget, seed, where, devices)
+    write_json(directory / "config.json", record)
+    by_id = {task.id: task for task in tasks}
+    sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
+    pools: dict[tuple[str, int], Pool] = {}
+    settled: dict[str, bool] = {}
+    for task_id, error in challenges.errors.items():
+        append_line(directory / "log.jsonl", {"task": task_id, "copy": 0, "error": str(error)})
+
+    def finish(outcome: Outcome, row: dict) -> None:
+        append_line(directory / "log.jsonl", row)
+        for index, pool in enumerate(outcome.pools or ()):
+            key = outcome.task_id, index
+            if key in pools:
+                pools[key].merge(pool)
+            else:
+                pools[key] = pool
+            append_pool(directory / "pools.jsonl", *key, pools[key])
+            if len(pools[key]):
+                spare = fallback(challenges.test_inputs[outcome.task_id][index])
+                attempts = two_attempts(pools[key], config.rule, spare)
+                for copy in copies:
+                    copy.set(*key, *attempts)
+        if outcome.pools:
+            settled[outcome.task_id] = row["settled"]
+
+    threads = max(1, cpu_count() // len(devices)) if where.type == "cpu" else 1
+    with Workers(config, seed=seed, devices=devices, threads=threads) as crew:
+        for round in range(config.max_copies):
+            wanted = [t for t in tasks if round == 0 or not _agreed(t, pools, config)]
+            if not wanted or (round and (budget is None or clock.left() < 0.05 * budget)):
+                break
+            queue = Queue(_jobs(wanted, sizes, config.stack, round), clock, len(devices))
+            done = 0
+            for worker, job, outcomes, started, ended in crew.run(queue, by_id):
+                for outcome in outcomes:
+                    spent = {"worker": worker, "started": round_to(started), "ended": round_to(ended)}
+                    finish(outcome, {**outcome.row, **spent})
+                for copy in copies:
+                    copy.write()
+                done += len(job.task_ids)
+                listen(Progress(done, len(wanted), round, clock.left()))
+    record["finished"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    record["seconds"] = round_to(clock.elapsed())
+    write_json(directory / "config.json", record)
+    return copies[-1].path
+
+
+def round_to(seconds: float) -> float:
+    return float(f"{seconds:.3f}")
+
+
+def _jobs(tasks: list[Task], sizes: dict[str, int], stack: int, copy: int) -> list[Job]:
+    """Tasks of one canvas size, in file order, `stack` at a time."""
+    jobs = []
+    for size in sorted(set(sizes.values())):
+        ids = [task.id for task in tasks if sizes[task.id] == size]
+        jobs += [Job(tuple(ids[i : i + stack]), size, copy) for i in range(0, len(ids), stack)]
+    return jobs
+
+
+def _agreed(task: Task, pools: dict[tuple[str, int], Pool], config: SolveConfig) -> bool:
+    """Whether the best candidate of every test input has nearly all the views."""
+    for index in range(len(task.test_inputs)):
+        pool = pools.get((task.id, index))
+        if pool is None or not len(pool):
+            return False
+        if RULES[config.rule](pool)[0].views < config.agreed * pool.total_views:
+            return False
+    return True
+
+
+def _devices(where, workers: int | None, tasks: int) -> list[str]:
+    """One worker per processor on a CPU, one per GPU otherwise; never more than there are tasks."""
+    import torch
+
+    if where.type == "cpu":
+        return ["cpu"] * max(1, min(workers or cpu_count(), tasks))
+    count = torch.cuda.device_count() if where.index is None else 1
+    first = where.index or 0
+    return [f"cuda:{first + i}" for i in range(min(workers or count, count))]
+
+
+def _record(challenges: Challenges, source: Path, config: SolveConfig, budget, seed, where, devices) -> dict:
+    weights = {"name": config.weights}
+    if not config.weights.startswith("random:"):
+        card = checkpoint.find(config.weights).card
+        weights |= {key: card[key] for key in ("sha256", "parameters")}
+    network = checkpoint.load(config.weights, seed)  # fails here, with one clear line, rather than in a worker
+    return {
+        "version": __version__,
+        "command": " ".join(["tinyarc", *sys.argv[1:]]),
+        "seed": seed,
+        "weights": weights,
+        "model": dataclasses.asdict(network.config),
+        "device": str(where),
+        "dtype": str(compute_dtype(where)).removeprefix("torch."),
+        "workers": len(devices),
+        "budget": budget,
+        "steps": config.adapt.steps if budget is None else None,
+        "rule": config.rule,
+        "versions": versions(),
+        "challenges": {"file": source.name, "sha256": challenges.sha256},
+        "dataset": None,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "finished": None,
+        "seconds": None,
+        "adapt": dataclasses.asdict(config.adapt),
+        "predict": dataclasses.asdict(config.predict),
+    }

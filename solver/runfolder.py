@@ -1,0 +1,48 @@
+"""Writing a run folder: everything that a run leaves behind, each line on disk as soon as it is known.
+
+`config.json` (what was run, with which weights, data and versions), `challenges.json` (a copy of the input),
+`log.jsonl` (a line per task and copy), `pools.jsonl` (candidate pools, see `voting.candidates`) and
+`submission.json`; `solutions.json` joins where the truth is known, after the solving has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import orjson
+import torch
+
+
+def new_directory(root: Path) -> Path:
+    """A fresh folder `root/<date-time>`."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
+        try:
+            (root / (stamp + suffix)).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return root / (stamp + suffix)
+    raise ValueError(f"{root}: too many runs in one second")
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+
+
+def write_json(path: Path, document: object) -> None:
+    """JSON, written aside and renamed."""
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    os.replace(aside, path)
+
+
+def append_line(path: Path, row: dict) -> None:
+    """One JSON line, on disk when this returns."""
+    with open(path, "ab") as file:
+        file.write(orjson.dumps(row) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
