@@ -1,0 +1,138 @@
+"""Training: the leak rules, the batches, and checkpoints that continue bit for bit."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from solver import checkpoint, datasets
+from solver.hashing import canonical_hashes, pair_hashes
+from solver.training.corpus import Corpus
+from solver.training.objective import backward, exact, sample_loss
+from solver.training.optimizer import rate_factor
+from solver.training.presets import TRAIN_PRESETS, toy
+from solver.training.pretrain import Limit, Trainer, save, train
+from solver.training.sources import collect
+
+CPU = torch.device("cpu")
+DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="module")
+def sources():
+    return collect(max_side=7)
+
+
+@pytest.mark.parametrize("target", ["arc1-eval", "arc2-eval"])
+def test_nothing_is_trained_on_that_shares_a_pair_with_what_is_scored_or_held_out(target):
+    rearc, concept = DATA / "rearc.npz", DATA / "conceptarc.json"
+    found = collect(
+        target, rearc=rearc if rearc.exists() else None, conceptarc=concept if concept.exists() else None
+    )
+    again = canonical_hashes(found.pairs.shapes, found.pairs.cells, found.pairs.offsets)
+    np.testing.assert_array_equal(again, found.hashes)
+    scored, train1 = datasets.load(target), datasets.load("arc1-train")
+    held_out = set(datasets.held_out(train1))
+    trained = set(found.hashes.tolist())
+    for data, ids in ((scored, None), (train1, held_out)):
+        for task_id, own in pair_hashes(data.tasks, data.solutions).items():
+            assert (ids is not None and task_id not in ids) or trained.isdisjoint(own), task_id
+    names = {found.pairs.ids[row] for row in np.unique(found.pairs.task)}
+    assert names.isdisjoint(held_out)
+    if target == "arc1-eval":
+        assert names.isdisjoint(datasets.LEAKING)
+    assert len(found.validation) > 200
+    checked = canonical_hashes(found.validation.shapes, found.validation.cells, found.validation.offsets)
+    assert trained.isdisjoint(checked.tolist())
+
+
+def test_verify_finds_a_planted_overlap(tmp_path, sources):
+    network = checkpoint.load("random:toy")
+    data = datasets.load("arc1-eval")
+    card = {"name": "planted"}
+    clean = checkpoint.save_bundle(tmp_path, "clean", network, card, sources.hashes)
+    assert checkpoint.overlaps(clean, data) == {}
+    stolen = data.tasks[3]
+    own = np.array(pair_hashes([stolen])[stolen.id], dtype=np.uint64)
+    planted = checkpoint.save_bundle(tmp_path, "planted", network, card, np.concatenate([sources.hashes, own]))
+    assert checkpoint.overlaps(planted, data)[stolen.id] == len(own)
+
+
+def test_a_bundle_loads_as_it_was_saved_and_not_if_a_bit_flips(tmp_path, sources):
+    network = checkpoint.load("random:toy", seed=3)
+    bundle = checkpoint.save_bundle(tmp_path, "mine", network, {}, sources.hashes)
+    again = checkpoint.load(str(bundle.path))
+    for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    data = bytearray(bundle.path.read_bytes())
+    data[-5] ^= 1
+    bundle.path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match="sha256"):
+        checkpoint.load(str(bundle.path))
+    with pytest.raises(ValueError, match="no bundled weights are called 'nothing'"):
+        checkpoint.load("nothing")
+
+
+def test_batches_fit_their_canvas_and_favour_no_single_task(sources):
+    corpus = Corpus(sources.pairs, (8,), CPU)
+    drawn = corpus.draw(8, 5000, torch.Generator().manual_seed(0))
+    assert int(sources.pairs.shapes[drawn.numpy()].max()) < 8
+    share = np.bincount(sources.pairs.task[drawn.numpy()]).max() / 5000
+    assert share < 0.05
+
+
+def test_training_resumes_bit_for_bit(tmp_path, sources):
+    torch.set_num_threads(1)
+    config = replace(toy(), batch_cells=256, decay=0.5)
+    whole = Trainer(config, sources, CPU, seed=1)
+    rows = train(whole, Limit(steps=12), tmp_path / "whole", log=lambda line: None)
+    assert rows[-1]["step"] == 12
+    first = Trainer(config, sources, CPU, seed=1)
+    for step in range(7):
+        first.train_step(Limit(steps=12).progress(step, 0))
+    save(first, tmp_path / "part.pt")
+    second = Trainer(config, sources, CPU, seed=99)
+    second.load_state(torch.load(tmp_path / "part.pt", weights_only=True))
+    train(second, Limit(steps=12), tmp_path / "rest", log=lambda line: None)
+    for a, b in zip(whole.state()["average"].values(), second.state()["average"].values(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="another configuration"):
+        Trainer(replace(config, lr=1.0), sources, CPU).load_state(torch.load(tmp_path / "part.pt"))
+
+
+@pytest.mark.parametrize("supervision", ["last", "all", "detached"])
+def test_supervision_reaches_the_steps_it_should(supervision):
+    leaves = [torch.zeros(1, 1, 4, 4, 12, requires_grad=True) for _ in range(3)]
+    target = torch.randint(0, 12, (1, 1, 4, 4))
+    loss, logits = backward(iter(leaves), 3, target, supervision)
+    sizes = [0.0 if leaf.grad is None else float(leaf.grad.abs().sum()) for leaf in leaves]
+    if supervision == "last":
+        assert sizes[:2] == [0.0, 0.0]
+        assert sizes[2] > 0
+    else:
+        assert sizes[1] == pytest.approx(2 * sizes[0], rel=1e-4)
+        assert sizes[2] == pytest.approx(3 * sizes[0], rel=1e-4)
+    assert torch.equal(loss, sample_loss(leaves[2], target).detach())
+    assert not logits.requires_grad
+    assert not exact(logits, target).any() or bool((target == 10).all())
+
+
+def test_rates_rise_stay_and_fall():
+    factors = [rate_factor(p / 100, warmup=0.1, decay=0.5) for p in range(101)]
+    assert factors[0] < 0.02
+    assert max(factors) == 1.0
+    assert factors[30] == factors[49] == 1.0
+    assert factors[75] == pytest.approx(0.5)
+    assert factors[100] == 0.0
+
+
+def test_presets_are_consistent():
+    for name, preset in TRAIN_PRESETS.items():
+        config = preset()
+        assert config.name == name
+        assert sum(config.mix.values()) == pytest.approx(1.0)
+        assert config.max_side < max(config.mix)
+        assert all(size % config.model.patch == 0 for size in config.mix)
