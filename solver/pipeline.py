@@ -13,7 +13,7 @@ from pathlib import Path
 from solver import __version__, checkpoint
 from solver.canvas import choose_size
 from solver.device import compute_dtype, cpu_count, pick_device
-from solver.job import Outcome
+from solver.job import Outcome, run_job
 from solver.presets import SolveConfig
 from solver.runfolder import append_line, versions, write_json
 from solver.schedule import Budget, Job, Queue
@@ -47,12 +47,13 @@ def solve(
     device: str = "auto",
     workers: int | None = None,
     listen: Callable[[Progress], None] = lambda progress: None,
+    runner: Callable[..., list[Outcome]] = run_job,
 ) -> Path:
     """Solves `tasks` (default: all of `challenges`, read from the file `source`) and returns the submission.
 
     `budget` in seconds; without one every task gets its full number of steps, once. The run folder
     `directory` is filled as `solver.runfolder` says; `out` is a second place for the submission. A task that
-    fails keeps its fallback answer, and its log row says why.
+    fails keeps its fallback answer, and its log row says why. `runner` does a job in a worker process.
     """
     clock = Budget(budget)
     tasks = challenges.tasks if tasks is None else tasks
@@ -89,7 +90,7 @@ def solve(
             settled[outcome.task_id] = row["settled"]
 
     threads = max(1, cpu_count() // len(devices)) if where.type == "cpu" else 1
-    with Workers(config, seed=seed, devices=devices, threads=threads) as crew:
+    with Workers(config, seed=seed, devices=devices, threads=threads, runner=runner) as crew:
         for round in range(config.max_copies):
             wanted = [t for t in tasks if round == 0 or not _agreed(t, pools, config)]
             if not wanted or (round and (budget is None or clock.left() < 0.05 * budget)):

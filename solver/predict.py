@@ -4,7 +4,7 @@ every candidate is then scored under every view from the log-probabilities alrea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,7 +4,7 @@ the job is tried once more, by a fresh process, one task at a time, before it is
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
@@ -20,12 +20,14 @@ from solver.tasks import Task
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a worker needs to know, once. `threads` are CPU threads of the process."""
+    """What a worker needs to know, once. `threads` are CPU threads of the process; `runner` does a job, as
+    `solver.job.run_job` does."""
 
     config: SolveConfig
     seed: int
     device: str
     threads: int
+    runner: Callable[..., list[Outcome]] = run_job
 
 
 class _Worker:
@@ -55,7 +57,10 @@ def _serve(pipe: Connection, settings: WorkerSettings) -> None:
             tasks, job = pipe.recv()
         except (EOFError, KeyboardInterrupt):
             return
-        pipe.send(run_job(network, tasks, job, settings.config, seed=settings.seed, device=device, dtype=dtype))
+        outcomes = settings.runner(
+            network, tasks, job, settings.config, seed=settings.seed, device=device, dtype=dtype
+        )
+        pipe.send(outcomes)
 
 
 class Workers:
@@ -63,8 +68,10 @@ class Workers:
 
     TRIES = 2
 
-    def __init__(self, config: SolveConfig, *, seed: int, devices: list[str], threads: int) -> None:
-        self.settings = [WorkerSettings(config, seed, device, threads) for device in devices]
+    def __init__(
+        self, config: SolveConfig, *, seed: int, devices: list[str], threads: int, runner=run_job
+    ) -> None:
+        self.settings = [WorkerSettings(config, seed, device, threads, runner) for device in devices]
         self.workers = [_Worker(n, settings) for n, settings in enumerate(self.settings)]
 
     def __enter__(self) -> Workers:

@@ -14,8 +14,8 @@ import torch
 from solver import checkpoint
 from solver.checkpoint import Bundle
 from solver.device import pick_device, prepare
-from solver.training.pretrain import Limit, Trainer, train
 from solver.training.presets import TrainConfig
+from solver.training.pretrain import Limit, Trainer, train
 from solver.training.sources import collect
 
 

@@ -1,0 +1,177 @@
+"""The whole pipeline on real tasks with untrained toy weights, and what happens when parts of it die."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import orjson
+import pytest
+
+from solver import datasets, presets
+from solver.adapt import AdaptConfig
+from solver.cli import main, seconds
+from solver.job import run_job
+from solver.pipeline import solve
+from solver.predict import PredictConfig
+from solver.schedule import Budget, Job, Queue
+from solver.seeds import stable_seed
+from solver.tasks import Task, challenge_json, load_challenges
+from submission.document import read
+from submission.validate import check
+from voting import load_pools
+
+TOY = replace(
+    presets.smoke(),
+    weights="random:toy",
+    adapt=AdaptConfig(steps=3, batch=2),
+    predict=PredictConfig(views=8, chunk=8),
+)
+
+
+@pytest.fixture(scope="module")
+def challenges(tmp_path_factory):
+    tasks = datasets.demo_tasks(datasets.load("arc1-eval"), 4, largest_side=6)
+    path = tmp_path_factory.mktemp("data") / "challenges.json"
+    path.write_bytes(orjson.dumps(challenge_json(tasks)))
+    return path
+
+
+def test_a_run_is_complete_valid_and_repeats_exactly(challenges, tmp_path):
+    loaded = load_challenges(challenges)
+    texts = []
+    for name, workers in (("a", 2), ("b", 1)):
+        directory = tmp_path / name
+        directory.mkdir()
+        heard = []
+        path = solve(
+            loaded, challenges, directory, TOY, out=tmp_path / f"{name}.json", workers=workers,
+            seed=5, device="cpu", listen=heard.append,
+        )
+        check(path, loaded.test_inputs)
+        texts.append(path.read_bytes())
+        assert heard[-1].done == heard[-1].total == 4
+        rows = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+        assert {row["task"] for row in rows} == {task.id for task in loaded.tasks}
+        assert all(row["steps"] == 3 and row["views"][0] == 8 and row["trace"][0] for row in rows)
+        pools = load_pools(directory / "pools.jsonl")
+        assert set(pools) == {(i, n) for i, grids in loaded.test_inputs.items() for n in range(len(grids))}
+        record = json.loads((directory / "config.json").read_text())
+        assert record["finished"]
+        assert record["challenges"]["sha256"] == loaded.sha256
+    assert texts[0] == texts[1]
+
+
+def sabotaged(network, tasks, job, config, **rest):
+    """Runs in the workers: the task named in FAIL raises, the one in DIE takes its process with it."""
+    if tasks[0].id == os.environ["DIE"]:
+        os._exit(9)
+    if tasks[0].id == os.environ["FAIL"]:
+        tasks = [Task(task.id, (), task.test_inputs) for task in tasks]  # no supports: adaptation raises
+    return run_job(network, tasks, job, config, **rest)
+
+
+def test_a_failing_task_and_a_dying_worker_cost_nobody_else(challenges, tmp_path, monkeypatch):
+    loaded = load_challenges(challenges)
+    ids = [task.id for task in loaded.tasks]
+    monkeypatch.setenv("FAIL", ids[0])
+    monkeypatch.setenv("DIE", ids[1])
+    directory = tmp_path / "run"
+    directory.mkdir()
+    path = solve(loaded, challenges, directory, TOY, workers=2, device="cpu", runner=sabotaged)
+    check(path, loaded.test_inputs)
+    rows = {row["task"]: row for row in map(json.loads, (directory / "log.jsonl").read_text().splitlines())}
+    assert "Error" in rows[ids[0]]["error"]
+    assert "died (exit code 9), 2 times" in rows[ids[1]]["error"]
+    assert {task_id for task_id, _ in load_pools(directory / "pools.jsonl")} == set(ids[2:])
+
+
+def test_a_killed_run_leaves_a_valid_submission(challenges, tmp_path):
+    loaded = load_challenges(challenges)
+    command = [
+        sys.executable, "-m", "solver", "solve", str(challenges), "--weights", "random:toy", "--steps", "4",
+        "--views", "8", "--workers", "1", "--device", "cpu", "--run-dir", str(tmp_path / "run"),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    submission, log = tmp_path / "run" / "submission.json", tmp_path / "run" / "log.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+        if submission.exists():
+            check(submission, loaded.test_inputs)
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    check(submission, loaded.test_inputs)
+    assert len(read(submission)) == 4
+
+
+def test_bad_tasks_get_a_fallback_with_keep_going_and_an_error_without(challenges, tmp_path, capsys):
+    broken = json.loads(challenges.read_text())
+    bad = next(iter(broken))
+    broken[bad]["train"][0]["output"][0][0] = 10
+    path = tmp_path / "broken.json"
+    path.write_text(json.dumps(broken))
+    assert main(["solve", str(path), "--run-dir", str(tmp_path / "none")]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "broken.json" in message
+    assert bad in message
+    assert "10" in message
+    out = tmp_path / "submission.json"
+    arguments = ["--weights", "random:toy", "--steps", "2", "--views", "8", "--device", "cpu", "--limit", "1"]
+    run = ["--keep-going", "--run-dir", str(tmp_path / "run"), "--out", str(out)]
+    assert main(["solve", str(path), *arguments, *run]) == 0
+    check(out, load_challenges(path, keep_going=True).test_inputs)
+    assert "failed" in capsys.readouterr().out
+
+
+def test_what_a_user_gets_wrong_is_one_line(tmp_path, capsys, challenges):
+    for arguments in (
+        ["solve", str(tmp_path)],
+        ["solve", str(challenges), "--weights", "nonsense"],
+        ["solve", str(challenges), "--tasks", "nonsense"],
+        ["solve", str(challenges), "--device", "nonsense"],
+        ["solve", str(challenges), "--rule", "nonsense"],
+        ["export", "nonsense", str(tmp_path)],
+        ["weights", "verify", "nonsense", "--against", "arc1-eval"],
+    ):
+        assert main([*arguments, *(["--run-dir", str(tmp_path / "r")] if arguments[0] == "solve" else [])]) == 2
+        message = capsys.readouterr().err
+        assert message.startswith("tinyarc: ")
+        assert message.count("\n") == 1
+
+
+def test_durations_and_seeds():
+    assert [seconds(t) for t in ("90", "90s", "6m", "11h40m", "1.5m")] == [90, 90, 360, 42000, 90]
+    assert stable_seed(0, "a", 1) == stable_seed(0, "a", 1) != stable_seed(0, "a", 2)
+
+
+def test_the_queue_spends_the_budget_and_no_more():
+    """Simulated: 10 jobs, 3 workers, 100 s, some jobs ending early; nothing may end after the budget."""
+    rng = np.random.default_rng(0)
+    now = [0.0]
+    budget = Budget(100.0, clock=lambda: now[0])
+    jobs = [Job((f"t{n}",), [8, 12, 16, 32][n % 4]) for n in range(10)]
+    queue = Queue(jobs, budget, 3, margin=1.0)
+    ends, seen, used = {}, [], 0.0
+    while True:
+        for worker in range(3):
+            if worker not in ends and (given := queue.next(worker)):
+                job, allowed = given
+                seen.append(job)
+                took = allowed * rng.choice([0.3, 1.0])
+                used += took
+                ends[worker] = now[0] + took
+        if not ends:
+            break
+        worker = min(ends, key=ends.get)
+        now[0] = ends.pop(worker)
+        queue.done(worker)
+    assert len(seen) == 10
+    assert [job.size for job in seen] == sorted(job.size for job in seen)
+    assert now[0] <= 99.0 + 1e-6
+    assert used > 0.5 * 3 * 99
