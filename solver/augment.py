@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,13 +30,15 @@ def pack_pairs(pairs: Sequence[Pair], device: torch.device | str = "cpu") -> Pai
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may be varied. `max_scale` is the largest integer enlargement; the canvas may allow less."""
+    """What may be varied. `max_scale` is the largest integer enlargement; the canvas may allow less. `viewed`:
+    the share of the draws that are turned and recoloured, the others are seen as they are."""
 
     max_scale: int = 4
     fix_zero: bool = True
     turn: bool = True
     recolor: bool = True
     move: bool = True
+    viewed: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ class Plan:
     views: Views
     place: Placement
 
-    def to(self, device: torch.device | str) -> Plan:
-        views = Views(self.views.elements.to(device), self.views.palettes.to(device))
-        place = Placement(self.place.top.to(device), self.place.left.to(device), self.place.scale.to(device))
-        return Plan(self.which.to(device), views, place)
+    def part(self, pick: Callable[[torch.Tensor], torch.Tensor]) -> Plan:
+        """The plan whose every tensor is `pick` of this one's."""
+        views = Views(pick(self.views.elements), pick(self.views.palettes))
+        place = Placement(pick(self.place.top), pick(self.place.left), pick(self.place.scale))
+        return Plan(pick(self.which), views, place)
 
 
 def draw_plan(
@@ -67,7 +70,11 @@ def draw_plan(
         drawn = random_views(len(which), generator, fix_zero=augmentation.fix_zero, device=device)
         elements = drawn.elements if augmentation.turn else torch.zeros_like(drawn.elements)
         plain = torch.arange(10, device=device).expand_as(drawn.palettes)
-        views = Views(elements, drawn.palettes if augmentation.recolor else plain)
+        palettes = drawn.palettes if augmentation.recolor else plain
+        if augmentation.viewed < 1.0:
+            viewed = torch.rand(len(which), generator=generator, device=device) < augmentation.viewed
+            elements, palettes = elements * viewed, torch.where(viewed[:, None], palettes, plain)
+        views = Views(elements, palettes)
     height = torch.maximum(pairs.inputs.height[which], pairs.outputs.height[which])
     width = torch.maximum(pairs.inputs.width[which], pairs.outputs.width[which])
     height, width = view_size(views.elements, height, width)

@@ -233,5 +233,7 @@ def _train(arguments) -> int:
         device=arguments.device,
         seed=arguments.seed,
     )
+    if bundle is None:  # not the first of several processes
+        return 0
     print(f"{bundle.path}: {bundle.card['parameters']:,} parameters, sha256 {bundle.card['sha256'][:16]}")
     return 0

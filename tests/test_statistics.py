@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from solver.statistics import bootstrap_mean, mcnemar, mean_share, wilson
 
 
-@pytest.mark.parametrize(("hits", "total"), [(0, 1), (0, 400), (1, 2), (7, 16), (53, 400), (399, 400), (400, 400)])
+@pytest.mark.parametrize(("hits", "total"), [(0, 1), (0, 400), (1, 2), (7, 16), (399, 400), (400, 400)])
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
 def test_wilson_is_scipys(hits, total, level):
     found, theirs = wilson(hits, total, level), binomtest(hits, total).proportion_ci(level, method="wilson")

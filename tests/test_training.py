@@ -1,6 +1,7 @@
 """Training: the leak rules, the batches, and checkpoints that continue bit for bit."""
 
 import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from solver.hashing import canonical_hashes, pair_hashes
 from solver.training.corpus import Corpus
 from solver.training.objective import backward, exact, sample_loss
 from solver.training.optimizer import rate_factor
+from solver.training.parallel import World
 from solver.training.presets import TRAIN_PRESETS, toy
 from solver.training.pretrain import Limit, Trainer, save, train
 from solver.training.sources import collect
@@ -99,8 +101,13 @@ def test_training_resumes_bit_for_bit(tmp_path, sources):
     train(second, Limit(steps=12), tmp_path / "rest", log=lambda line: None)
     for a, b in zip(whole.state()["average"].values(), second.state()["average"].values(), strict=True):
         assert torch.equal(a, b)
-    with pytest.raises(ValueError, match="another configuration"):
-        Trainer(replace(config, lr=1.0), sources, CPU).load_state(torch.load(tmp_path / "part.pt"))
+    assert [piece["from_step"] for piece in second.pieces] == [0]
+    third = Trainer(replace(config, lr=1e-4), sources, CPU)
+    third.load_state(torch.load(tmp_path / "part.pt", weights_only=True))
+    assert [(piece["from_step"], piece["lr"]) for piece in third.pieces] == [(0, config.lr), (7, 1e-4)]
+    other = replace(config, model=replace(config.model, loops=3))
+    with pytest.raises(ValueError, match="another model"):
+        Trainer(other, sources, CPU).load_state(torch.load(tmp_path / "part.pt", weights_only=True))
 
 
 @pytest.mark.parametrize("supervision", ["last", "all", "detached"])
@@ -136,3 +143,31 @@ def test_presets_are_consistent():
         assert sum(config.mix.values()) == pytest.approx(1.0)
         assert config.max_side < max(config.mix)
         assert all(size % config.model.patch == 0 for size in config.mix)
+
+
+def _gradients(trainer):
+    """What one float32 step on the joint batch leaves, after averaging and clipping, by parameter name."""
+    trainer.dtype = torch.float32
+    trainer.train_step(trainer.world.agree(0.5 + trainer.world.rank))
+    return {name: p.grad for name, p in trainer.network.named_parameters()}
+
+
+def _one_of_two(rank, port, sources, path):
+    os.environ.update(WORLD_SIZE="2", RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    trainer = Trainer(replace(toy(), batch_cells=512), sources, CPU, seed=1, world=World.join(CPU))
+    gradients = _gradients(trainer)
+    if trainer.world.leads:
+        torch.save(gradients, path)
+
+
+def test_two_processes_train_as_one_with_the_joint_batch(tmp_path, sources):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(_one_of_two, args=(port, sources, tmp_path / "two.pt"), nprocs=2)
+    alone = _gradients(Trainer(replace(toy(), batch_cells=512), sources, CPU, seed=1))
+    together = torch.load(tmp_path / "two.pt", weights_only=True)
+    assert set(alone) == set(together)
+    for name, gradient in alone.items():
+        torch.testing.assert_close(together[name], gradient, rtol=1e-3, atol=1e-6)

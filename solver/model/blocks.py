@@ -18,8 +18,11 @@ def norm(x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],))
 
 
+Rotary = tuple[Tensor, Tensor]
+
+
 @functools.lru_cache(maxsize=32)
-def rotary_table(side: int, prefix: int, head: int, dtype: torch.dtype, device: torch.device):
+def rotary_table(side: int, prefix: int, head: int, dtype: torch.dtype, device: torch.device) -> Rotary:
     """Cosines and sines (P + side², head / 2): the first half of the angles turns with the row, the second
     with the column; prefix tokens are not turned."""
     quarter = head // 4
@@ -59,12 +62,11 @@ class Attention(nn.Module):
         self.sharpness = nn.Parameter(torch.full((config.heads,), (config.width // config.heads) ** 0.25))
         self.out = nn.Parameter(torch.zeros(config.width, config.width))
 
-    def forward(self, x_NBLD: Tensor, side: int) -> Tensor:
+    def forward(self, x_NBLD: Tensor, rotary: Rotary) -> Tensor:
         tasks, batch, length, width = x_NBLD.shape
         head = width // self.heads
         qkv = linear(x_NBLD, self.qkv).reshape(tasks * batch, length, 3, self.heads, head)
-        cos, sin = rotary_table(side, length - side * side, head, x_NBLD.dtype, x_NBLD.device)
-        qk = rotate(norm(qkv[:, :, :2]), cos, sin).reshape(tasks, batch, length, 2, self.heads, head)
+        qk = rotate(norm(qkv[:, :, :2]), *rotary).reshape(tasks, batch, length, 2, self.heads, head)
         # rms norm leaves vectors of length head**0.5, so both factors together give |q||k| = sharpness².
         scale = (self.sharpness * head**-0.5).to(qk.dtype).reshape(-1, 1, 1, 1, self.heads, 1)
         q, k = (qk * scale).reshape(tasks * batch, length, 2, self.heads, head).transpose(1, 3).unbind(2)
@@ -105,6 +107,7 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.mlp = GatedMLP(config)
 
-    def forward(self, x_NBLD: Tensor, side: int) -> Tensor:
-        x_NBLD = x_NBLD + self.attention(norm(x_NBLD), side)
+    def forward(self, x_NBLD: Tensor, side: int, rotary: Rotary) -> Tensor:
+        """One step on (N, B, P + side², D); `rotary` from `rotary_table`."""
+        x_NBLD = x_NBLD + self.attention(norm(x_NBLD), rotary)
         return x_NBLD + self.mlp(norm(x_NBLD), side)

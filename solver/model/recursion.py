@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from solver.model.blocks import Block, norm
+from solver.model.blocks import Block, norm, rotary_table
 from solver.model.config import ModelConfig
 from solver.model.stacking import spread
 
@@ -20,6 +20,7 @@ class LoopedBlocks(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.head = config.width // config.heads
         self.step = nn.Parameter(torch.randn(config.loops, config.width) * 0.02)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
 
@@ -32,12 +33,14 @@ class LoopedBlocks(nn.Module):
         (Deep Improvement Supervision, 2025).
         """
         embedded = embed()
+        prefix = embedded.shape[2] - side * side
+        rotary = rotary_table(side, prefix, self.head, embedded.dtype, embedded.device)
         state = torch.zeros_like(embedded)
         for loop in range(loops):
             step = spread(self.step[..., loop, :], embedded.dim(), embedded.dtype)
             state = (norm(state) if loop else state) + embedded + step
             for block in self.blocks:
-                state = block(state, side)
+                state = block(state, side, rotary)
             yield state
             if detach and loop + 1 < loops:
                 state, embedded = state.detach(), embed()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import platform
 import shlex
 import subprocess
@@ -14,6 +14,7 @@ import torch
 from solver import checkpoint
 from solver.checkpoint import Bundle
 from solver.device import pick_device, prepare
+from solver.training.parallel import World
 from solver.training.presets import TrainConfig
 from solver.training.pretrain import Limit, Trainer, train
 from solver.training.sources import collect
@@ -30,25 +31,34 @@ def train_bundle(
     device: str,
     seed: int,
     log=print,
-) -> Bundle:
+) -> Bundle | None:
     """Trains, checkpoints into `directory` and leaves the bundle `config.name` there.
 
     With `resume` it continues from the directory's `latest.pt`, or, if that had reached the end of a shorter
-    schedule, from `undecayed.pt`. ValueError if there is nothing to resume, or for missing data.
+    schedule, from `undecayed.pt`. Under `torchrun` all processes train together and the first
+    one returns the bundle. ValueError if there is nothing to resume, or for missing data.
     """
     where = pick_device(device)
     prepare(where)
+    world = World.join(where)
+    if world.size > 1 and where.type == "cuda":
+        where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(where)
+    if not world.leads:
+        log = lambda line: None  # noqa: E731
     commit = _commit()
     sources = collect(
         config.target, rearc=rearc, conceptarc=conceptarc, max_side=config.max_side, rearc_pairs=config.rearc_pairs
     )
     counts = ", ".join(f"{name} {count}" for name, count in sources.counts.items())
     log(f"{len(sources.pairs)} pairs of {len(sources.pairs.ids)} tasks ({counts})")
-    trainer = Trainer(config, sources, where, seed)
+    trainer = Trainer(config, sources, where, seed, world)
     if resume:
         trainer.load_state(_resumable(directory, limit, where))
         log(f"resumed at step {trainer.step}, after {trainer.seconds:.0f} s")
     rows = train(trainer, limit, directory, log=log)
+    if not world.leads:
+        return None
     card = {
         "name": config.name,
         "target": config.target,
@@ -62,9 +72,10 @@ def train_bundle(
         "dtype": str(trainer.dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "seed": seed,
+        "processes": world.size,
         "commit": commit,
         "command": shlex.join(["tinyarc", *sys.argv[1:]]),
-        "training": _plain(config),
+        "pieces": trainer.pieces,
         "validation_exact": rows[-1]["exact"],
         "log": rows,
     }
@@ -83,13 +94,6 @@ def _resumable(directory: Path, limit: Limit, device: torch.device) -> dict:
         if limit.progress(step, seconds) >= 1.0:
             raise ValueError(f"{path}: is already trained to this limit; give a larger --budget to extend it")
     raise ValueError(f"{directory}: holds no checkpoint to resume from")
-
-
-def _plain(config: TrainConfig) -> dict:
-    plain = dataclasses.asdict(config)
-    plain["mix"] = {str(size): share for size, share in config.mix.items()}
-    del plain["model"]
-    return plain
 
 
 def _describe(device: torch.device) -> str:

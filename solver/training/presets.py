@@ -11,27 +11,28 @@ from solver.model import MODELS, ModelConfig
 @dataclass(frozen=True)
 class TrainConfig:
     """`mix`: canvas size -> share of the batches. `batch_cells`: canvas cells in a batch, whatever the size.
-    `warmup`, `half_loops`, `decay` are shares of the budget: rising rate, half of the loops at the start,
-    falling rate at the end."""
+    Shares of the budget: `warmup`, the rate rises; `half_loops`, half of the loops are run; `plain`, pairs are
+    only moved and scaled, not turned or recoloured; `decay`, at the end, the rate falls."""
 
     name: str = "nano"
     model: ModelConfig = MODELS["nano"]
     target: str = "arc1-eval"
-    mix: dict[int, float] = field(default_factory=lambda: {8: 0.15, 12: 0.45, 16: 0.4})
+    mix: dict[int, float] = field(default_factory=lambda: {8: 0.2, 12: 0.5, 16: 0.3})
     batch_cells: int = 3072
     max_side: int = 15
     rearc_pairs: int = 1000
     supervision: str = "all"
     optimizer: str = "muon"
-    lr: float = 3e-3
-    task_lr: float = 1e-2
+    lr: float = 1e-3
+    task_lr: float = 3e-3
     weight_decay: float = 0.05
     clip: float = 1.0
     ema: float = 0.998
     warmup: float = 0.01
-    half_loops: float = 0.4
-    decay: float = 0.5
-    augmentation: Augmentation = Augmentation()
+    half_loops: float = 0.5
+    plain: float = 0.6
+    decay: float = 0.7
+    augmentation: Augmentation = Augmentation(viewed=0.5)
     validate_seconds: float = 120.0
     checkpoint_seconds: float = 120.0
 
@@ -55,8 +56,6 @@ def base() -> TrainConfig:
         mix={12: 0.15, 16: 0.25, 24: 0.3, 32: 0.3},
         batch_cells=262144,
         max_side=30,
-        lr=1e-3,
-        task_lr=1e-2,
         ema=0.999,
         half_loops=0.3,
     )

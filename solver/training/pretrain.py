@@ -18,6 +18,7 @@ from solver.model import Network
 from solver.training.corpus import Corpus, device_table
 from solver.training.objective import backward, exact
 from solver.training.optimizer import build_optimizers, rate_factor, set_rate
+from solver.training.parallel import World
 from solver.training.presets import TrainConfig
 from solver.training.sources import Sources
 from tta import identity_views
@@ -39,8 +40,10 @@ class Limit:
 class Trainer:
     """Network, optimizers, average and random state; everything a checkpoint holds is here."""
 
-    def __init__(self, config: TrainConfig, sources: Sources, device: torch.device, seed: int = 0) -> None:
-        self.config, self.device, self.seed = config, device, seed
+    def __init__(
+        self, config: TrainConfig, sources: Sources, device: torch.device, seed: int = 0, world: World | None = None
+    ) -> None:
+        self.config, self.device, self.seed, self.world = config, device, seed, world or World()
         self.dtype = compute_dtype(device)
         self.corpus = Corpus(sources.pairs, tuple(config.mix), device)
         self.validation = device_table(sources.validation, device)
@@ -48,6 +51,9 @@ class Trainer:
         torch.manual_seed(seed)
         self.network = Network(config.model, tasks=len(sources.pairs.ids)).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
+        if device.type == "cuda":
+            for block in self.network.recursion.blocks:
+                block.compile(dynamic=False)
         self.optimizers = build_optimizers(
             self.network, config.optimizer, lr=config.lr, task_lr=config.task_lr, weight_decay=config.weight_decay
         )
@@ -55,6 +61,7 @@ class Trainer:
         self.canvases = torch.Generator().manual_seed(seed)
         self.step, self.seconds, self.samples = 0, 0.0, 0
         self.ended = False
+        self.pieces = [{"from_step": 0, **plain_config(config)}]
 
     def loops(self, progress: float) -> int:
         """Loop steps at this point of the budget: half of them at first."""
@@ -69,35 +76,50 @@ class Trainer:
             "generators": [self.generator.get_state(), self.canvases.get_state()],
             "counters": [self.step, self.seconds, self.samples],
             "ended": self.ended,
-            "config": repr(dataclasses.replace(self.config, validate_seconds=0, checkpoint_seconds=0)),
+            "model": dataclasses.asdict(self.config.model),
+            "tasks": [str(name) for name in self.corpus.names],
+            "pieces": self.pieces,
         }
 
     def load_state(self, state: dict) -> None:
-        """Continues exactly where `state` was taken. ValueError if it belongs to another configuration."""
-        if state["config"] != self.state()["config"]:
-            raise ValueError(f"the checkpoint was made with another configuration: {state['config']}")
+        """Continues exactly where `state` was taken. Rates, batches and schedule may be others from here on
+        (`pieces` tells which were used from which step); ValueError for another model or task table."""
+        own = self.state()
+        if state["model"] != own["model"] or state["tasks"] != own["tasks"]:
+            raise ValueError(f"the checkpoint holds another model or other tasks: {state['model']}")
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(own)
-        for generator, own in zip((self.generator, self.canvases), state["generators"], strict=True):
-            generator.set_state(own.cpu())
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            peaks = [group["peak"] for group in optimizer.param_groups]
+            optimizer.load_state_dict(saved)
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["peak"] = peak
+        for generator, saved in zip((self.generator, self.canvases), state["generators"], strict=True):
+            generator.set_state(saved.cpu())
         self.step, self.seconds, self.samples = state["counters"]
+        piece = {**self.pieces[0], "from_step": self.step}
+        self.pieces = list(state["pieces"])
+        if self.pieces[-1] | {"from_step": self.step} != piece:
+            self.pieces.append(piece)
 
     def train_step(self, progress: float) -> torch.Tensor:
-        """One optimizer step; returns the mean loss of the last loop step, on the device."""
+        """One optimizer step; returns the mean loss of this process's samples at the last loop step, on the
+        device."""
         config = self.config
         sizes = list(config.mix)
         shares = torch.tensor([config.mix[s] for s in sizes])
         size = sizes[int(torch.multinomial(shares, 1, generator=self.canvases))]
-        count = config.batch_cells // size**2
+        count = config.batch_cells // size**2 // self.world.size * self.world.size
         which = self.corpus.draw(size, count, self.generator)
-        plan = draw_plan(self.corpus.table, which, size, self.generator, config.augmentation)
+        augmentation = config.augmentation
+        if progress < config.plain:
+            augmentation = dataclasses.replace(augmentation, viewed=0.0)
+        plan = draw_plan(self.corpus.table, which, size, self.generator, augmentation).part(self.world.share)
         canvas, target = render_plan(self.corpus.table, plan, size)
         loops = self.loops(progress)
         steps = self.network(
             canvas[None],
-            self.corpus.tasks[which][None],
+            self.corpus.tasks[plan.which][None],
             plan.views.elements[None],
             plan.views.palettes[None],
             loops=loops,
@@ -107,6 +129,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss, _ = backward(steps, loops, target[None], config.supervision)
+        self.world.average_gradients(self.network.parameters())
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         set_rate(self.optimizers, rate_factor(progress, warmup=config.warmup, decay=config.decay))
         for optimizer in self.optimizers:
@@ -149,34 +172,50 @@ def train(trainer: Trainer, limit: Limit, directory: Path, log=tqdm.write) -> li
     """Trains until `limit`, writing `latest.pt` as it goes and `undecayed.pt` where the rate begins to fall, from
     which a longer schedule can continue. Returns the log: one row per validation."""
     directory.mkdir(parents=True, exist_ok=True)
-    config, rows = trainer.config, []
+    config, rows, world = trainer.config, [], trainer.world
     begun, before = time.monotonic(), trainer.seconds
     validated = saved = begun
     recent: list[torch.Tensor] = []
     kept = limit.progress(trainer.step, trainer.seconds) > 1.0 - config.decay
-    bar = tqdm(total=1000, unit="‰", desc=config.name, dynamic_ncols=True, mininterval=2.0)
-    while (progress := limit.progress(trainer.step, trainer.seconds)) < 1.0:
-        if not kept and progress >= 1.0 - config.decay:
+    layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
+    hidden = None if world.leads else True  # None: shown on a terminal only
+    bar = tqdm(total=1000, desc=config.name, dynamic_ncols=True, bar_format=layout, disable=hidden)
+    shown = begun
+    while (progress := world.agree(limit.progress(trainer.step, trainer.seconds))) < 1.0:
+        if world.leads and not kept and progress >= 1.0 - config.decay:
             save(trainer, directory / "undecayed.pt")
             kept = True
         recent.append(trainer.train_step(progress))
         now = time.monotonic()
         trainer.seconds = before + now - begun
-        bar.update(int(1000 * progress) - bar.n)
-        if now - validated > config.validate_seconds:
+        if world.leads and now - shown > 2.0:
+            rate = trainer.samples / trainer.seconds
+            bar.set_postfix_str(f"loss {float(recent[-1]):.3f}, {rate:.0f} samples/s", refresh=False)
+            bar.update(int(1000 * progress) - bar.n)
+            shown = now
+        if world.leads and now - validated > config.validate_seconds:
             rows.append(_row(trainer, recent, trainer.loops(progress)))
             recent.clear()
             log(_line(rows[-1]))
             validated = time.monotonic()
-        if now - saved > config.checkpoint_seconds:
+        if world.leads and now - saved > config.checkpoint_seconds:
             save(trainer, directory / "latest.pt")
             saved = time.monotonic()
     bar.close()
+    if not world.leads:
+        return []
     rows.append(_row(trainer, recent, config.model.loops))
     trainer.ended = True
     log(_line(rows[-1]))
     save(trainer, directory / "latest.pt")
     return rows
+
+
+def plain_config(config: TrainConfig) -> dict:
+    """What decides the course of the training, as plain values; the model apart."""
+    plain = dataclasses.asdict(config)
+    plain["mix"] = {str(size): share for size, share in config.mix.items()}
+    return {key: plain[key] for key in plain if key not in ("model", "validate_seconds", "checkpoint_seconds")}
 
 
 def save(trainer: Trainer, path: Path) -> None:

@@ -1,0 +1,103 @@
+"""Scores on small ARC-1 training tasks that no weights were trained on: where recipes are compared and tuned.
+
+    python benchmarks/held_out.py --weights nano random:nano --seconds 20
+    python benchmarks/held_out.py --weights nano --adapt lr=1e-3 --adapt lr=1e-3,batch=16 --limit 12
+
+Every combination of weights and recipe solves the same tasks with the same budget (seconds times tasks,
+divided by the workers) and leaves a run folder, from which votes can be replayed. One table at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+from pathlib import Path
+
+import orjson
+
+from solver import datasets, presets
+from solver.canvas import choose_size
+from solver.pipeline import solve
+from solver.printing import ProgressBar
+from solver.runfolder import new_directory, write_json
+from solver.sizes import needed_side
+from solver.tasks import challenge_json, load_challenges
+from submission.document import fallback, read
+from submission.score import score
+from voting import RULES, load_pools, two_attempts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", nargs="+", default=["nano", "random:nano"])
+    parser.add_argument("--adapt", action="append", help="changes to AdaptConfig, such as lr=1e-3,batch=16")
+    parser.add_argument("--predict", default="", help="changes to PredictConfig, such as views=128")
+    parser.add_argument("--copies", type=int, default=1, help="fine-tuned copies a task at most")
+    parser.add_argument("--seconds", type=float, default=20.0, help="worker seconds a task, on average")
+    parser.add_argument("--limit", type=int, default=48)
+    parser.add_argument("--skip", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    data = datasets.load("arc1-train")
+    ids = datasets.held_out(data, large=0)[arguments.skip : arguments.skip + arguments.limit]
+    by_id = {task.id: task for task in data.tasks}
+    tasks = [by_id[i] for i in ids]
+    solutions = {i: data.solutions[i] for i in ids}
+    lines = []
+    for weights in arguments.weights:
+        for recipe in arguments.adapt or [""]:
+            config = replace(presets.cpu(), weights=weights, max_copies=arguments.copies)
+            config = replace(config, adapt=_changed(config.adapt, recipe), predict=_changed(config.predict, arguments.predict))
+            directory = new_directory(Path("runs"))
+            source = directory / "challenges.json"
+            source.write_bytes(orjson.dumps(challenge_json(tasks)))
+            budget = arguments.seconds * len(tasks) / arguments.workers
+            with ProgressBar(len(tasks), budget) as bar:
+                solve(
+                    load_challenges(source), source, directory, config,
+                    budget=budget, seed=arguments.seed, workers=arguments.workers, listen=bar.update,
+                )
+            write_json(directory / "solutions.json", {i: [g.tolist() for g in own] for i, own in solutions.items()})
+            lines.append(f"{weights} {recipe or 'as preset'}: {_summary(directory, tasks, solutions)}  [{directory}]")
+            print(lines[-1], flush=True)
+    print("\n".join(["", f"{len(tasks)} held-out training tasks, {arguments.seconds:g} worker seconds each", *lines]))
+
+
+def _changed(config, recipe: str):
+    kinds = {field.name: type(getattr(config, field.name)) for field in fields(config)}
+    pairs = [part.split("=") for part in recipe.split(",") if part]
+    parse = {bool: lambda text: text == "True"}
+    return replace(config, **{name: parse.get(kinds[name], kinds[name])(value) for name, value in pairs})
+
+
+def _summary(directory: Path, tasks, solutions) -> str:
+    result = score(read(directory / "submission.json"), solutions)
+    rows = [orjson.loads(line) for line in (directory / "log.jsonl").read_bytes().splitlines()]
+    rows = [row for row in rows if "error" not in row]
+    steps = sum(row["steps"] for row in rows) / max(1, len(rows))
+    settled = sum(row["settled"] for row in rows)
+    pools = load_pools(directory / "pools.jsonl")
+    parts = [f"attempt@2 {result.task_mean:.1%} ({sum(all(h) for h in result.hits.values())} tasks)"]
+    for rule in RULES:
+        attempts = {
+            task.id: [
+                two_attempts(pools[task.id, n], rule, fallback(grid)) if (task.id, n) in pools else fallback(grid)
+                for n, grid in enumerate(task.test_inputs)
+            ]
+            for task in tasks
+        }
+        replayed = score(attempts, solutions)
+        parts.append(f"{rule} {replayed.first_attempt:.1%}/{replayed.task_mean:.1%}")
+    found = [
+        (task.id, n) in pools and pools[task.id, n].get(truth) is not None
+        for task in tasks
+        for n, truth in enumerate(solutions[task.id])
+    ]
+    sizes = {choose_size(needed_side(task)) for task in tasks}
+    parts.append(f"in the pool {sum(found)}/{len(found)} outputs")
+    return ", ".join(parts) + f", {steps:.0f} steps, {settled} settled, canvases {sorted(sizes)}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The pack's metadata, wheel and lock, and the notebook where things go wrong. A whole run is test_rehearse's."""
+
+import hashlib
+import json
+import os
+import runpy
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from solver import pack as packing
+from solver.pack import check_dataset, check_kernel, metadata, pack, slugify, wheelhouse
+from submission.validate import check
+
+CHECKOUT = Path(__file__).parents[1]
+NOTEBOOK = json.loads((CHECKOUT / "kaggle" / "notebook.ipynb").read_text())
+CODE = {cell["id"]: "".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"}
+TASKS = {"00000000": {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[1, 2], [3, 4]]}]}}
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    return pack("jane-doe", "arc-prize-2026-arc-agi-2", tmp_path_factory.mktemp("packed") / "kaggle")
+
+
+def test_a_pack_holds_what_an_upload_needs(packed):
+    assert packed.wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(packed.wheel) as archive:
+        names = set(archive.namelist())
+    weights = {path.name for path in (CHECKOUT / "solver" / "weights").iterdir() if path.suffix != ".pyc"}
+    assert {f"solver/weights/{name}" for name in weights - {"__pycache__"}} <= names
+    assert not any(name.startswith(("kaggle", "tests", "build")) for name in names)
+
+    sums = dict(line.split("  ")[::-1] for line in (packed.dataset / "SHA256SUMS").read_text().splitlines())
+    uploaded = {path.name for path in packed.dataset.iterdir()} - {"SHA256SUMS", "dataset-metadata.json"}
+    assert set(sums) == uploaded
+    assert sums[packed.wheel.name] == hashlib.sha256(packed.wheel.read_bytes()).hexdigest()
+
+    kernel = json.loads((packed.kernel / "kernel-metadata.json").read_text())
+    assert kernel["dataset_sources"] == [json.loads((packed.dataset / "dataset-metadata.json").read_text())["id"]]
+    assert (packed.kernel / kernel["code_file"]).is_file()
+    assert "USER" not in json.dumps(kernel)
+    assert f"-k {kernel['id']} -v VERSION -f submission.json" in packed.commands
+
+
+def test_packing_again_replaces_the_pack_with_the_same_bytes_and_nothing_else(packed):
+    before = packed.wheel.read_bytes()
+    stray = packed.dataset.parent / "thesis.tex"
+    stray.touch()
+    with pytest.raises(ValueError, match=r"holds thesis\.tex"):
+        pack("jane-doe", "titanic", stray.parent)
+    stray.unlink()
+    assert pack("jane-doe", "titanic", stray.parent).wheel.read_bytes() == before
+
+
+def test_an_installed_copy_says_that_packing_needs_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "CHECKOUT", tmp_path)
+    with pytest.raises(ValueError, match=r"needs a checkout.*no pyproject\.toml"):
+        pack("jane-doe", "titanic", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("user", "competition", "machine", "message"), [
+    ("Jane Doe", "titanic", "NvidiaL4", "no Kaggle user name"),
+    ("", "titanic", "NvidiaL4", "no Kaggle user name"),
+    ("jane", "arc prize", "NvidiaL4", "no competition name"),
+    ("jane", "titanic", "L4", "no machine"),
+])
+def test_names_are_checked(user, competition, machine, message):
+    with pytest.raises(ValueError, match=message):
+        metadata(user, competition, machine)
+
+
+@pytest.mark.parametrize(("part", "change", "message"), [
+    ("dataset", {"title": "tinyarc"}, "makes the slug 'tinyarc'"),
+    ("dataset", {"title": "short", "id": "jane/short"}, "slug 'short'"),
+    ("dataset", {"title": "x" * 51, "id": "jane/" + "x" * 51}, "51 characters"),
+    ("dataset", {"licenses": []}, "exactly one"),
+    ("dataset", {"licenses": [{"name": "other"}, {"name": "CC0-1.0"}]}, "exactly one"),
+    ("dataset", {"subtitle": "too short"}, "subtitle"),
+    ("kernel", {"id": "jane"}, "USER/SLUG"),
+    ("kernel", {"title": "Another name"}, "makes the slug 'another-name'"),
+    ("kernel", {"enable_internet": True}, "enable_internet is True"),
+    ("kernel", {"enable_gpu": "true"}, "enable_gpu is 'true'"),
+    ("kernel", {"machine_shape": ""}, "machine_shape"),
+    ("kernel", {"dataset_sources": ["tinyarc-offline"]}, "dataset source"),
+])
+def test_what_kaggle_would_refuse_is_refused(part, change, message):
+    dataset, kernel = metadata("jane", "titanic")
+    with pytest.raises(ValueError, match=message):
+        check_dataset(dataset | change) if part == "dataset" else check_kernel(kernel | change)
+
+
+def test_slugs_are_made_like_kaggles():
+    assert slugify("Tiny ARC: 7M parameters (v2)!") == "tiny-arc-7m-parameters-v2"
+
+
+def test_the_wheelhouse_must_match_its_lock(tmp_path):
+    lock = runpy.run_path(str(CHECKOUT / "offline_wheels" / "fill.py"))["lock"]
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for python in ("312", "313"):
+        (wheels / f"my_lib-1.0-cp{python}-cp{python}-manylinux2014_x86_64.whl").write_text(python)
+    names = sorted(wheels.iterdir())
+    (tmp_path / "requirements.lock").write_text(text := lock(names))
+    assert "my-lib==1.0 \\\n    --hash=sha256:" in text
+    assert wheelhouse(tmp_path) == names
+    names[0].write_text("another")
+    with pytest.raises(ValueError, match=r"cp312.*is not in"):
+        wheelhouse(tmp_path)
+    names[0].unlink()
+    with pytest.raises(ValueError, match="lacks 1 of the locked wheels"):
+        wheelhouse(tmp_path)
+    (wheels / "my_lib-2.0-py3-none-any.whl").touch()
+    with pytest.raises(ValueError, match="my-lib: versions"):
+        lock(sorted(wheels.iterdir()))
+
+
+def test_the_notebook_is_small_and_clean():
+    assert len(NOTEBOOK["cells"]) <= 6
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in NOTEBOOK["cells"])
+    assert all(len(code.splitlines()) <= 45 for code in CODE.values())
+
+
+@pytest.fixture
+def mounted(tmp_path, monkeypatch):
+    """A folder like /kaggle with the competition, and a decoy of its file in somebody's dataset."""
+    for folder in ("input/a/b", "input/competitions/arc-prize-2030", "working"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "input/competitions/arc-prize-2030/arc-agi_test_challenges.json").write_text(json.dumps(TASKS))
+    (tmp_path / "input/a/arc-agi_test_challenges.json").write_text("{}")
+    monkeypatch.setenv("TINYARC_ROOT", str(tmp_path))
+    monkeypatch.delenv("KAGGLE_IS_COMPETITION_RERUN", raising=False)
+    return tmp_path
+
+
+def test_the_notebook_fails_a_commit_run_without_the_dataset(mounted):
+    names = {}
+    for cell in ("find", "install", "solve"):
+        exec(CODE[cell], names)
+    with pytest.raises(RuntimeError, match="attach the dataset"):
+        exec(CODE["check"], names)
+    check(mounted / "working" / "submission.json", {"00000000": [None]})
+
+
+def test_the_notebook_ends_a_rerun_with_a_valid_submission_whatever_happens(mounted, monkeypatch, capfd):
+    (mounted / "input/a/b/tinyarc-9-py3-none-any.whl").write_text("half of an upload")
+    (mounted / "input/a/b/SHA256SUMS").write_text("0" * 64 + "  tinyarc-9-py3-none-any.whl\n")
+    monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1")
+    monkeypatch.setenv("PIP_TARGET", str(mounted / "never"))
+    names = {}
+    for cell in CODE:
+        if cell == "check":
+            (mounted / "working" / "submission.json").write_text("{")
+        exec(CODE[cell], names)
+    assert not (mounted / "never").exists()
+    printed = capfd.readouterr().out
+    assert "PROBLEM: sha256sum --check --quiet SHA256SUMS ended with 1" in printed
+    assert "PROBLEM: the submission went back to fallbacks" in printed
+    check(mounted / "working" / "submission.json", {"00000000": [None]})
+
+
+def test_the_notebook_stops_a_command_that_overruns(mounted):
+    names = {}
+    exec(CODE["find"], names)
+    exec(CODE["install"].split("\n\n\n")[0], names)
+    names["run"]([sys.executable, "-c", "import time; time.sleep(60)"], 0.2)
+    assert names["problems"][0].endswith("ended with -9")
+
+
+def test_the_guard_of_a_rehearsal_notes_and_refuses_the_network(tmp_path):
+    code = "import socket\ntry:\n    socket.create_connection(('192.0.2.1', 80), 1)\nexcept OSError as e:\n    print(e)"
+    environment = {"PYTHONPATH": str(CHECKOUT / "kaggle" / "guard"), "TINYARC_GUARD_LOG": str(tmp_path / "log")}
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True)
+    assert "a rehearsal has no network" in done.stdout
+    assert "192.0.2.1" in (tmp_path / "log").read_text()
