@@ -17,7 +17,7 @@ check: $(READY)
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,report,dev]'
 	touch $@
 
 clean:

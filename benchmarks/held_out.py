@@ -48,7 +48,8 @@ def main() -> None:
     for weights in arguments.weights:
         for recipe in arguments.adapt or [""]:
             config = replace(presets.cpu(), weights=weights, max_copies=arguments.copies)
-            config = replace(config, adapt=_changed(config.adapt, recipe), predict=_changed(config.predict, arguments.predict))
+            config = replace(config, adapt=_changed(config.adapt, recipe))
+            config = replace(config, predict=_changed(config.predict, arguments.predict))
             directory = new_directory(Path("runs"))
             source = directory / "challenges.json"
             source.write_bytes(orjson.dumps(challenge_json(tasks)))

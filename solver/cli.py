@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,7 +13,12 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit code. What the user got wrong is one line on stderr and code 2."""
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.run(arguments) or 0
+        code = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"tinyarc: {error}", file=sys.stderr)
         return 2
@@ -47,6 +53,35 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--limit", type=int, default=16, help="how many of them")
     _add_solving(demo, budget=330.0)
     demo.set_defaults(run=_demo)
+
+    trial = commands.add_parser("eval", help="export, solve, score and report on a named data set")
+    trial.add_argument("name", metavar="SET", help="arc1-train, arc1-eval, arc2-train or arc2-eval")
+    trial.add_argument("--limit", type=int, help="only the first so many tasks, smallest sha256(id) first")
+    trial.add_argument("--allow-overlap", action="store_true", help="score tasks the weights were trained on")
+    _add_solving(trial)
+    trial.set_defaults(run=_eval)
+
+    compare = commands.add_parser("compare", help="two runs, task by task")
+    compare.add_argument("first", type=Path, metavar="RUN_A")
+    compare.add_argument("second", type=Path, metavar="RUN_B")
+    compare.set_defaults(run=_compare)
+
+    vote = commands.add_parser("vote", help="replay the vote from a run's candidate pool, without a model")
+    vote.add_argument("directory", type=Path, metavar="RUN_DIR")
+    vote.add_argument("--rule", default="all", help="all, count, confidence or product")
+    vote.set_defaults(run=_vote)
+
+    report = commands.add_parser("report", help="a run as one HTML page")
+    report.add_argument("directory", type=Path, metavar="RUN_DIR")
+    report.add_argument("-o", "--out", type=Path, help="default RUN_DIR/report.html")
+    report.set_defaults(run=_report)
+
+    show = commands.add_parser("show", help="a task in the terminal, or as a picture")
+    show.add_argument("task", metavar="TASK_OR_FILE", help="a task id of ARC, or a challenges file")
+    show.add_argument("--run", dest="directory", type=Path, metavar="RUN_DIR", help="with this run's attempts")
+    show.add_argument("--symbols", action="store_true", help="digits in the cells")
+    show.add_argument("--svg", type=Path, help="write a picture here instead")
+    show.set_defaults(run=_show)
 
     score = commands.add_parser("score", help="score a submission as Kaggle does")
     score.add_argument("submission", type=Path)
@@ -127,7 +162,7 @@ def _run_directory(arguments) -> Path:
     return arguments.run_dir
 
 
-def _run(arguments, challenges, source: Path, directory: Path, tasks, out: Path | None):
+def _run(arguments, challenges, source: Path, directory: Path, tasks, *, out=None, dataset=None):
     """Solves with a progress bar; returns the submission's path."""
     from solver.pipeline import solve
     from solver.printing import ProgressBar
@@ -138,7 +173,7 @@ def _run(arguments, challenges, source: Path, directory: Path, tasks, out: Path 
         return solve(
             challenges, source, directory, config,
             tasks=tasks, out=out, budget=budget, seed=arguments.seed,
-            device=arguments.device, workers=arguments.workers, listen=bar.update,
+            device=arguments.device, workers=arguments.workers, dataset=dataset, listen=bar.update,
         )
 
 
@@ -158,28 +193,116 @@ def _solve(arguments) -> int:
     tasks = tasks[: arguments.limit]
     _config(arguments)
     directory = _run_directory(arguments)
-    path = _run(arguments, challenges, arguments.challenges, directory, tasks, arguments.out)
+    path = _run(arguments, challenges, arguments.challenges, directory, tasks, out=arguments.out)
     print(run_table(directory))
+    _try_report(directory)
     print(f"{path}: {len(challenges.test_inputs)} tasks, run folder {directory}")
     return 0
 
 
 def _demo(arguments) -> int:
-    from solver.demo import write_demo
-    from solver.printing import run_table, score_lines
-    from solver.runfolder import write_json
+    from solver import datasets
+
+    data = datasets.load("arc1-eval")
+    return _trial(arguments, data, datasets.demo_tasks(data, arguments.limit))
+
+
+def _eval(arguments) -> int:
+    from solver import datasets
+
+    data = datasets.load(arguments.name)
+    return _trial(arguments, data, datasets.demo_tasks(data, arguments.limit, largest_side=30))
+
+
+def _trial(arguments, data, tasks) -> int:
+    from solver.evaluate import evaluate, format_evaluation
+    from solver.printing import run_table
+    from solver.runs import read_run
     from solver.tasks import load_challenges
+    from solver.trial import trained_on, write_challenges, write_solutions
 
     _config(arguments)
+    if seen := trained_on(arguments.weights, data, tasks):
+        warning = f"{arguments.weights} was trained on pairs of {len(seen)} of these {len(tasks)} tasks"
+        if not getattr(arguments, "allow_overlap", False):
+            raise ValueError(f"{warning}, {seen[0]} for one; --allow-overlap scores them all the same")
+        print(f"NOT A FAIR SCORE: {warning}")
     directory = _run_directory(arguments)
-    source, solutions = write_demo(directory, arguments.limit)
+    source = write_challenges(directory, tasks)
     challenges = load_challenges(source)
-    print(f"{len(challenges.tasks)} small ARC-AGI-1 evaluation tasks, run folder {directory}")
-    _run(arguments, challenges, source, directory, challenges.tasks, None)
-    write_json(directory / "solutions.json", solutions)
+    print(f"{len(tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
+    _run(arguments, challenges, source, directory, challenges.tasks, dataset=data.name)
+    write_solutions(directory, data, tasks)
     print(run_table(directory))
-    print(score_lines(directory / "submission.json", directory / "solutions.json"))
+    print(format_evaluation(evaluate(read_run(directory))))
+    _try_report(directory)
     return 0
+
+
+def _try_report(directory: Path) -> None:
+    """The report beside a run; solving does not need it, so what keeps it from being written is only said."""
+    from solver.report import write_report
+    from solver.runs import read_run
+
+    try:
+        print(f"report: {write_report(read_run(directory), directory / 'report.html')}")
+    except ValueError as error:
+        print(f"no report: {error}")
+
+
+def _compare(arguments) -> int:
+    from solver.evaluate import compare, format_comparison
+    from solver.runs import read_run
+
+    print(format_comparison(compare(read_run(arguments.first), read_run(arguments.second))))
+    return 0
+
+
+def _vote(arguments) -> int:
+    from solver.replay import format_replay, replay
+    from solver.runs import read_run
+    from voting import RULES
+
+    if arguments.rule != "all" and arguments.rule not in RULES:
+        raise ValueError(f"no voting rule is called {arguments.rule!r}; choose from all, {', '.join(RULES)}")
+    run = read_run(arguments.directory)
+    print(format_replay(run, replay(run, tuple(RULES) if arguments.rule == "all" else (arguments.rule,))))
+    return 0
+
+
+def _report(arguments) -> int:
+    from solver.report import write_report
+    from solver.runs import read_run
+
+    print(write_report(read_run(arguments.directory), arguments.out or arguments.directory / "report.html"))
+    return 0
+
+
+def _show(arguments) -> int:
+    import shutil
+
+    from solver import show
+    from solver.runs import read_run
+
+    if arguments.directory is None:
+        exhibits = show.find(arguments.task)
+    else:
+        exhibits = [show.from_run(read_run(arguments.directory), arguments.task)]
+    if arguments.svg is not None:
+        if len(exhibits) != 1:
+            raise ValueError(f"{arguments.task}: holds {len(exhibits)} tasks; --svg draws one, name it by its id")
+        arguments.svg.write_text(show.svg(exhibits[0]), encoding="utf-8")
+        return 0
+    width = shutil.get_terminal_size().columns
+    for exhibit in exhibits:
+        print(show.text(exhibit, width=width, colours=_terminal_colours(), symbols=arguments.symbols))
+    return 0
+
+
+def _terminal_colours() -> str:
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return "none"
+    return "full" if os.environ.get("COLORTERM") in ("truecolor", "24bit") else "256"
 
 
 def _score(arguments) -> int:

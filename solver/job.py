@@ -19,7 +19,8 @@ from voting import Pool
 
 @dataclass
 class Outcome:
-    """What one task's copy gave: `row` for the log, and a pool per test input, None if it failed."""
+    """What one task's copy gave: `row` for the log (`adapt_seconds` is its share of the stack's), and a pool per
+    test input, None if it failed."""
 
     task_id: str
     row: dict
@@ -85,7 +86,7 @@ def _attempt(
             "steps": adapted.steps[slot],
             "loss": round(adapted.loss[slot], 5),
             "settled": adapted.settled[slot],
-            "adapt_seconds": round(adapted.seconds, 3),
+            "adapt_seconds": round(adapted.seconds / len(tasks), 3),
             "predict_seconds": round(time.monotonic() - started, 3),
             "views": [pool.total_views for pool in pools],
             "trace": traces,

@@ -46,13 +46,15 @@ def solve(
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
+    dataset: str | None = None,
     listen: Callable[[Progress], None] = lambda progress: None,
     runner: Callable[..., list[Outcome]] = run_job,
 ) -> Path:
     """Solves `tasks` (default: all of `challenges`, read from the file `source`) and returns the submission.
 
     `budget` in seconds; without one every task gets its full number of steps, once. The run folder
-    `directory` is filled as `solver.runfolder` says; `out` is a second place for the submission. A task that
+    `directory` is filled as `solver.runfolder` says; `out` is a second place for the submission, `dataset` the
+    name of the set for the record. A task that
     fails keeps its fallback answer, and its log row says why. `runner` does a job in a worker process.
     """
     clock = Budget(budget)
@@ -63,7 +65,9 @@ def solve(
     copies = [document] if out is None else [document, Document(out, challenges.test_inputs)]
     if source.resolve() != (directory / "challenges.json").resolve():
         shutil.copyfile(source, directory / "challenges.json")
+    threads = max(1, cpu_count() // len(devices)) if where.type == "cpu" else 1
     record = _record(challenges, source, config, budget, seed, where, devices)
+    record |= {"dataset": dataset, "threads": threads}
     write_json(directory / "config.json", record)
     by_id = {task.id: task for task in tasks}
     sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
@@ -89,7 +93,6 @@ def solve(
         if outcome.pools:
             settled[outcome.task_id] = row["settled"]
 
-    threads = max(1, cpu_count() // len(devices)) if where.type == "cpu" else 1
     with Workers(config, seed=seed, devices=devices, threads=threads, runner=runner) as crew:
         for round in range(config.max_copies):
             wanted = [t for t in tasks if round == 0 or not _agreed(t, pools, config)]
@@ -166,7 +169,6 @@ def _record(challenges: Challenges, source: Path, config: SolveConfig, budget, s
         "rule": config.rule,
         "versions": versions(),
         "challenges": {"file": source.name, "sha256": challenges.sha256},
-        "dataset": None,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "finished": None,
         "seconds": None,

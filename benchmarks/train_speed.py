@@ -1,0 +1,111 @@
+"""How fast training runs, as a share of what the same device multiplies in the same minute.
+
+    python benchmarks/train_speed.py                          # toy and nano on a CPU; nano and base on a GPU
+    python benchmarks/train_speed.py --models base --canvas 16 24 32 --seconds 5
+
+Floating-point operations are counted from the configuration: products with the blocks' matrices and the two of
+attention, forward once and backward twice; norms, convolutions, embeddings and the head are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+
+import torch
+
+from solver.device import compute_dtype, pick_device, prepare
+from solver.model import MODELS, ModelConfig
+from solver.training.presets import TRAIN_PRESETS, nano
+from solver.training.pretrain import Trainer
+from solver.training.sources import collect
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=list(MODELS))
+    parser.add_argument("--canvas", nargs="+", type=int)
+    parser.add_argument("--cells", type=int, help="canvas cells in a batch (default: the preset's)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="measured time for each line")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    device = pick_device(arguments.device)
+    prepare(device)
+    gpu = device.type == "cuda"
+    models = arguments.models or (["nano", "base"] if gpu else ["toy", "nano"])
+    sizes = arguments.canvas or ([16, 24, 32] if gpu else [8, 12])
+    if not gpu:
+        print("no GPU: a small setting on the CPU")
+    sources = collect(max_side=max(sizes) - 1)
+    lines = []
+    for name in models:
+        for size in sizes:
+            preset = TRAIN_PRESETS[name]()
+            config = replace(nano(), model=MODELS[name], mix={size: 1.0}, half_loops=0.0)
+            config = replace(config, batch_cells=arguments.cells or preset.batch_cells)
+            trainer = Trainer(config, sources, device)
+            begun = time.monotonic()
+            rate = _samples_per_second(trainer, arguments.seconds)
+            tera = rate * flops(config.model, size) / 1e12
+            peak = product_rate(device, trainer.dtype)
+            ready = time.monotonic() - begun - arguments.seconds
+            tokens = rate * _length(config.model, size)
+            lines.append(
+                f"{name:5} {size:6} {config.batch_cells // size**2:6} {rate:10.0f} {tokens:12.0f} {tera:8.2f} "
+                f"{peak:8.2f} {tera / peak:6.1%} {ready:7.1f}"
+            )
+            print(lines[-1], flush=True)
+    print(f"\n{_describe(device)}, torch {torch.__version__}, {compute_dtype(device)}")
+    print("model canvas  batch  samples/s     tokens/s  TFLOP/s  product  share  warm-up")
+    print("\n".join(lines))
+
+
+def flops(config: ModelConfig, size: int) -> float:
+    """Floating-point operations of one sample's training step."""
+    length = _length(config, size)
+    matrices = config.width * (4 * config.width + 3 * config.hidden)
+    block = 2 * length * matrices + 4 * length**2 * config.width
+    return 3.0 * config.loops * config.blocks * block
+
+
+def _length(config: ModelConfig, size: int) -> int:
+    return (size // config.patch) ** 2 + config.task_tokens + 10
+
+
+def _samples_per_second(trainer: Trainer, seconds: float) -> float:
+    for _ in range(3):
+        trainer.train_step(0.3)
+    _wait(trainer.device)
+    before, begun = trainer.samples, time.monotonic()
+    while time.monotonic() - begun < seconds:
+        trainer.train_step(0.3)
+        _wait(trainer.device)
+    return (trainer.samples - before) / (time.monotonic() - begun)
+
+
+def product_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """TFLOP/s of a large matrix product on random data, the best of a few."""
+    side = 8192 if device.type == "cuda" else 1536
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    best = 0.0
+    for _ in range(8):
+        begun = time.monotonic()
+        for _ in range(4):
+            a @ b
+        _wait(device)
+        best = max(best, 4 * 2 * side**3 / (time.monotonic() - begun) / 1e12)
+    return best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _describe(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+if __name__ == "__main__":
+    main()

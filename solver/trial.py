@@ -1,0 +1,31 @@
+"""A trial: tasks whose truth is known, written as a challenges file to be solved, and scored afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from solver import checkpoint
+from solver.datasets import DataSet
+from solver.runfolder import write_json
+from solver.tasks import Task, challenge_json
+
+
+def write_challenges(directory: Path, tasks: list[Task]) -> Path:
+    """`challenges.json` in a run folder, without a single test output; returns its path."""
+    path = directory / "challenges.json"
+    write_json(path, challenge_json(tasks))
+    return path
+
+
+def write_solutions(directory: Path, data: DataSet, tasks: list[Task]) -> None:
+    """`solutions.json` in a run folder, for the scorer, once the solving has ended."""
+    outputs = {task.id: [grid.tolist() for grid in data.solutions[task.id]] for task in tasks}
+    write_json(directory / "solutions.json", outputs)
+
+
+def trained_on(weights: str, data: DataSet, tasks: list[Task]) -> list[str]:
+    """Ids of those of the tasks that share a pair with what the weights were trained on."""
+    if weights.startswith("random:"):
+        return []
+    found = checkpoint.overlaps(checkpoint.find(weights), data)
+    return [task.id for task in tasks if task.id in found]
