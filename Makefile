@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: solve test check clean
+.PHONY: solve test check rehearse wheelhouse clean
 solve: $(READY)
 	$(BIN)/tinyarc demo
 
@@ -12,6 +12,14 @@ test: $(READY)
 
 check: $(READY)
 	$(BIN)/ruff check .
+
+# A scored run on Kaggle, rehearsed without a network. ARGS="--short", "--budget 2h", "--python python3.12" ...
+rehearse: $(READY)
+	$(BIN)/python kaggle/rehearse.py $(ARGS)
+
+# Fetches what offline_wheels/requirements.in names (nothing today) for Kaggle's Pythons, and writes the lock.
+wheelhouse: $(READY)
+	$(BIN)/python offline_wheels/fill.py
 
 # torch first and pinned: on a machine that keeps a CPU build of it, pip takes that one.
 $(READY): pyproject.toml

@@ -83,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--svg", type=Path, help="write a picture here instead")
     show.set_defaults(run=_show)
 
+    pack = commands.add_parser("pack", help="make the Kaggle upload: dataset, notebook, commands")
+    pack.add_argument("--user", required=True, metavar="NAME", help="your Kaggle user name")
+    pack.add_argument("--competition", default="arc-prize-2026-arc-agi-2", metavar="SLUG")
+    pack.add_argument("--machine", default="NvidiaL4", metavar="SHAPE", help="machine_shape (default: four L4)")
+    pack.add_argument("--out", type=Path, default=Path("dist/kaggle"))
+    pack.set_defaults(run=_pack)
+
     score = commands.add_parser("score", help="score a submission as Kaggle does")
     score.add_argument("submission", type=Path)
     score.add_argument("solutions", type=Path)
@@ -303,6 +310,13 @@ def _terminal_colours() -> str:
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return "none"
     return "full" if os.environ.get("COLORTERM") in ("truecolor", "24bit") else "256"
+
+
+def _pack(arguments) -> int:
+    from solver.pack import pack
+
+    print(pack(arguments.user, arguments.competition, arguments.out, arguments.machine).commands, end="")
+    return 0
 
 
 def _score(arguments) -> int:
