@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     budget = train.add_mutually_exclusive_group(required=True)
     budget.add_argument("--budget", type=seconds, help="training time in all, e.g. 60m")
     budget.add_argument("--steps", type=int)
+    train.add_argument("--piece", type=seconds, help="stop after this much of the budget; --resume goes on")
     train.add_argument("--out", type=Path, default=None, help="folder (default checkpoints/PRESET)")
     train.add_argument("--resume", type=Path, default=None, metavar="DIR", help="continue in this folder")
     train.add_argument("--rearc", type=Path, default=Path("../shared/data/rearc.npz"))
@@ -369,8 +370,9 @@ def _train(arguments) -> int:
         conceptarc=arguments.conceptarc,
         device=arguments.device,
         seed=arguments.seed,
+        piece=arguments.piece,
     )
-    if bundle is None:  # not the first of several processes
+    if bundle is None:  # paused, or not the first of several processes
         return 0
     print(f"{bundle.path}: {bundle.card['parameters']:,} parameters, sha256 {bundle.card['sha256'][:16]}")
     return 0

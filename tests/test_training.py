@@ -90,8 +90,8 @@ def test_training_resumes_bit_for_bit(tmp_path, sources):
     torch.set_num_threads(1)
     config = replace(toy(), batch_cells=256, decay=0.5)
     whole = Trainer(config, sources, CPU, seed=1)
-    rows = train(whole, Limit(steps=12), tmp_path / "whole", log=lambda line: None)
-    assert rows[-1]["step"] == 12
+    assert train(whole, Limit(steps=12), tmp_path / "whole", log=lambda line: None)
+    assert whole.rows[-1]["step"] == 12
     first = Trainer(config, sources, CPU, seed=1)
     for step in range(7):
         first.train_step(Limit(steps=12).progress(step, 0))

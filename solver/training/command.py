@@ -30,13 +30,15 @@ def train_bundle(
     conceptarc: Path | None,
     device: str,
     seed: int,
+    piece: float | None = None,
     log=print,
 ) -> Bundle | None:
     """Trains, checkpoints into `directory` and leaves the bundle `config.name` there.
 
     With `resume` it continues from the directory's `latest.pt`, or, if that had reached the end of a shorter
-    schedule, from `undecayed.pt`. Under `torchrun` all processes train together and the first
-    one returns the bundle. ValueError if there is nothing to resume, or for missing data.
+    schedule, from `undecayed.pt`. With `piece` it stops after that many seconds, ready to be resumed, and returns
+    None. Under `torchrun` all processes train together and the first one returns the bundle. ValueError if there
+    is nothing to resume, or for missing data.
     """
     where = pick_device(device)
     prepare(where)
@@ -56,8 +58,10 @@ def train_bundle(
     if resume:
         trainer.load_state(_resumable(directory, limit, where))
         log(f"resumed at step {trainer.step}, after {trainer.seconds:.0f} s")
-    rows = train(trainer, limit, directory, log=log)
-    if not world.leads:
+    ended = train(trainer, limit, directory, piece=piece, log=log)
+    if not ended:
+        log(f"paused after {trainer.seconds:.0f} s of training; --resume {directory} continues")
+    if not ended or not world.leads:
         return None
     card = {
         "name": config.name,
@@ -76,8 +80,8 @@ def train_bundle(
         "commit": commit,
         "command": shlex.join(["tinyarc", *sys.argv[1:]]),
         "pieces": trainer.pieces,
-        "validation_exact": rows[-1]["exact"],
-        "log": rows,
+        "validation_exact": trainer.rows[-1]["exact"],
+        "log": trainer.rows,
     }
     return checkpoint.save_bundle(directory, config.name, trainer.average, card, sources.hashes)
 

@@ -60,7 +60,7 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(seed)
         self.canvases = torch.Generator().manual_seed(seed)
         self.step, self.seconds, self.samples = 0, 0.0, 0
-        self.ended = False
+        self.ended, self.rows = False, []
         self.pieces = [{"from_step": 0, **plain_config(config)}]
 
     def loops(self, progress: float) -> int:
@@ -79,6 +79,7 @@ class Trainer:
             "model": dataclasses.asdict(self.config.model),
             "tasks": [str(name) for name in self.corpus.names],
             "pieces": self.pieces,
+            "rows": self.rows,
         }
 
     def load_state(self, state: dict) -> None:
@@ -98,7 +99,7 @@ class Trainer:
             generator.set_state(saved.cpu())
         self.step, self.seconds, self.samples = state["counters"]
         piece = {**self.pieces[0], "from_step": self.step}
-        self.pieces = list(state["pieces"])
+        self.pieces, self.rows = list(state["pieces"]), list(state.get("rows", []))
         if self.pieces[-1] | {"from_step": self.step} != piece:
             self.pieces.append(piece)
 
@@ -168,11 +169,14 @@ class Trainer:
         return hits / max(1, total)
 
 
-def train(trainer: Trainer, limit: Limit, directory: Path, log=tqdm.write) -> list[dict]:
-    """Trains until `limit`, writing `latest.pt` as it goes and `undecayed.pt` where the rate begins to fall, from
-    which a longer schedule can continue. Returns the log: one row per validation."""
+def train(
+    trainer: Trainer, limit: Limit, directory: Path, *, piece: float | None = None, log=tqdm.write
+) -> bool:
+    """Trains until `limit`, or for `piece` seconds of it, writing `latest.pt` as it goes and `undecayed.pt` where
+    the rate begins to fall, from which a longer schedule can continue. Returns whether the limit was reached;
+    `trainer.rows` has the log, one row per validation."""
     directory.mkdir(parents=True, exist_ok=True)
-    config, rows, world = trainer.config, [], trainer.world
+    config, rows, world = trainer.config, trainer.rows, trainer.world
     begun, before = time.monotonic(), trainer.seconds
     validated = saved = begun
     recent: list[torch.Tensor] = []
@@ -185,6 +189,8 @@ def train(trainer: Trainer, limit: Limit, directory: Path, log=tqdm.write) -> li
         if world.leads and not kept and progress >= 1.0 - config.decay:
             save(trainer, directory / "undecayed.pt")
             kept = True
+        if world.agree(piece is not None and time.monotonic() - begun >= piece):
+            break
         recent.append(trainer.train_step(progress))
         now = time.monotonic()
         trainer.seconds = before + now - begun
@@ -202,13 +208,12 @@ def train(trainer: Trainer, limit: Limit, directory: Path, log=tqdm.write) -> li
             save(trainer, directory / "latest.pt")
             saved = time.monotonic()
     bar.close()
-    if not world.leads:
-        return []
-    rows.append(_row(trainer, recent, config.model.loops))
-    trainer.ended = True
-    log(_line(rows[-1]))
-    save(trainer, directory / "latest.pt")
-    return rows
+    if world.leads:
+        rows.append(_row(trainer, recent, trainer.loops(progress)))
+        log(_line(rows[-1]))
+        trainer.ended = progress >= 1.0
+        save(trainer, directory / "latest.pt")
+    return progress >= 1.0
 
 
 def plain_config(config: TrainConfig) -> dict:
