@@ -53,12 +53,13 @@ class Slot:
 @dataclass(frozen=True)
 class Adapted:
     """The trained stack, and per slot: optimizer `steps` taken, `loss` (mean over the last batches, nats) and
-    whether it was `settled` early, its supports solved. `seconds`: wall time of the whole stack."""
+    whether it was `settled` early, its supports solved, or `failed`. `seconds`: wall time of the whole stack."""
 
     network: Network
     steps: list[int]
     loss: list[float]
     settled: list[bool]
+    failed: list[bool]
     seconds: float
 
 
@@ -83,7 +84,7 @@ def adapt(
     """Trains one copy of `network` (plain, with one task row) per slot on canvases of `size`.
 
     Ends after `config.steps` steps or, where given, about when `seconds` are over, whichever comes first; the
-    rates follow whichever is further. FloatingPointError names the slot whose loss is not finite.
+    rates follow whichever is further. A copy whose loss is not finite has `failed` and stops; the others go on.
     """
     begun = last = clock()
     count = len(slots)
@@ -91,11 +92,11 @@ def adapt(
     optimizer = StackedAdamW(stacked, config)
     feed = _Feed(slots, size, config, device)
     first_row = torch.zeros(count, config.batch, dtype=torch.int64, device=device)
-    progress = torch.zeros(count)
-    settled = torch.zeros(count, dtype=torch.bool)
+    progress = torch.zeros(count, dtype=torch.float64)
+    settled, failed = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
     streak, taken = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
     smooth = None
-    while (active := progress < 1.0 - 1e-6).any():
+    while (active := (progress < 1.0 - 1e-9) & ~failed).any():
         canvas, target, views = feed.next()
         steps = stacked(
             canvas,
@@ -109,8 +110,7 @@ def adapt(
         optimizer.step((active * _rate(progress, taken, config)).to(device))
         right = exact(logits, target).all(1).cpu()
         mean, worst = loss.mean(1).cpu(), loss.amax(1).cpu()
-        if not torch.isfinite(mean).all():
-            raise FloatingPointError(f"the loss of copy {int((~mean.isfinite()).nonzero()[0])} is not finite")
+        failed |= active & ~mean.isfinite()
         smooth = mean if smooth is None else torch.where(active, smooth.lerp(mean, 0.1), smooth)
         streak = torch.where(right & (worst < config.margin), streak + 1, torch.where(active, 0, streak))
         taken += active
@@ -121,7 +121,8 @@ def adapt(
         settled |= early
         progress[early] = 1.0 - config.decay
         progress += torch.where(settled, max(pace, config.decay / config.settle), pace)
-    return Adapted(stacked.eval(), taken.tolist(), smooth.tolist(), settled.tolist(), clock() - begun)
+    seconds = clock() - begun
+    return Adapted(stacked, taken.tolist(), smooth.tolist(), settled.tolist(), failed.tolist(), seconds)
 
 
 def _rate(progress: torch.Tensor, taken: torch.Tensor, config: AdaptConfig) -> torch.Tensor:

@@ -93,7 +93,7 @@ def random_placement(
 def render(grids: Packed, which: torch.Tensor, views: Views, place: Placement, size: int) -> torch.Tensor:
     """Canvases, int64 (B, size, size), of grids `which` (int64 (B,)) seen under B views at B places.
 
-    What falls off the canvas is cut; its inverse, for one canvas, is `decode`.
+    What falls off the canvas is cut; `decode` of `cell_log_probs` reads the grids back.
     """
     start, height, width = (t[which][:, None, None] for t in (grids.start, grids.height, grids.width))
     element = views.elements[:, None, None]
@@ -150,6 +150,9 @@ class Decoded:
     width: torch.Tensor
     tokens: torch.Tensor
     log_prob: torch.Tensor
+
+    def cpu(self) -> Decoded:
+        return Decoded(*(t.cpu() for t in (self.valid, self.height, self.width, self.tokens, self.log_prob)))
 
     def grid(self, index: int) -> np.ndarray:
         """Grid `index`, uint8 (H, W), in the view's frame."""

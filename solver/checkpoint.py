@@ -57,8 +57,9 @@ def find(weights: str) -> Bundle:
         card = orjson.loads(card_path.read_bytes())
     except (OSError, ValueError) as error:
         raise ValueError(f"{card_path}: the card of these weights cannot be read: {error}") from None
-    if not isinstance(card, dict) or "sha256" not in card or "model" not in card:
-        raise ValueError(f"{card_path}: is not a card of weights: no sha256 or no model in it")
+    needed = {"sha256", "model", "parameters", "bytes", "pairs_trained_on"}
+    if not isinstance(card, dict) or not needed <= set(card):
+        raise ValueError(f"{card_path}: is not a card of weights, which has {', '.join(sorted(needed))}")
     return Bundle(path, card)
 
 

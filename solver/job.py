@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from solver.adapt import Slot, adapt
+from solver.adapt import Adapted, Slot, adapt, leave_one_out
 from solver.model import Network, unstack
 from solver.predict import predict, trace
 from solver.presets import SolveConfig
@@ -27,6 +27,11 @@ class Outcome:
     pools: list[Pool] | None
 
 
+def failure(task_id: str, copy: int, text: str) -> Outcome:
+    """The outcome of a task that gave no answer, with one line saying why."""
+    return Outcome(task_id, {"task": task_id, "copy": copy, "error": " ".join(text.split())[:300]}, None)
+
+
 def run_job(
     network: Network,
     tasks: list[Task],
@@ -37,59 +42,85 @@ def run_job(
     device: torch.device,
     dtype: torch.dtype,
 ) -> list[Outcome]:
-    """Outcomes of the tasks of a job, in order. An error costs only the task it belongs to: a stack that fails
-    is halved, down to single tasks, and what still fails is reported in its row."""
+    """Outcomes of the tasks of a job, in order. An error costs only the task it belongs to: a stack that cannot
+    be adapted (no memory, say) is halved, down to single tasks, and what fails alone is reported in its row."""
     begun = time.monotonic()
-    try:
-        return _attempt(network, tasks, job, config, seed=seed, device=device, dtype=dtype)
-    except Exception as error:
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        if len(tasks) == 1:
-            text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            return [Outcome(tasks[0].id, {"task": tasks[0].id, "copy": job.copy, "error": text}, None)]
-    left = None if job.seconds is None else max(1.0, job.seconds - (time.monotonic() - begun)) / 2
-    half = len(tasks) // 2
-    outcomes = []
-    for part in (tasks[:half], tasks[half:]):
-        smaller = replace(job, task_ids=tuple(t.id for t in part), seconds=left)
-        outcomes += run_job(network, part, smaller, config, seed=seed, device=device, dtype=dtype)
-    return outcomes
-
-
-def _attempt(
-    network: Network, tasks: list[Task], job: Job, config: SolveConfig, *, seed: int, device, dtype
-) -> list[Outcome]:
-    begun = time.monotonic()
-    slots = [Slot(t.support, stable_seed(seed, t.id, job.copy, "adapt")) for t in tasks]
+    end = None if job.seconds is None else begun + job.seconds
+    slots = [_slots(task, job.copy, seed, config) for task in tasks]
     share = None if job.seconds is None else job.seconds * config.adapt_share
-    adapted = adapt(network, slots, job.size, config.adapt, device=device, dtype=dtype, seconds=share)
-    deadline = None if job.seconds is None else begun + job.seconds
-    outcomes = []
-    for slot, task in enumerate(tasks):
-        started = time.monotonic()
-        single = unstack(adapted.network, slot)
-        pools, traces = [], []
-        for index in range(len(task.test_inputs)):
-            own = stable_seed(seed, task.id, job.copy, "views", index)
-            pools.append(
-                predict(
-                    single, task, index, job.size, config.predict,
-                    seed=own, device=device, dtype=dtype, deadline=deadline,
-                )
-            )
-            traces.append(trace(single, task, index, job.size, device=device, dtype=dtype))
-        row = {
-            "task": task.id,
-            "copy": job.copy,
-            "canvas": job.size,
-            "steps": adapted.steps[slot],
-            "loss": round(adapted.loss[slot], 5),
-            "settled": adapted.settled[slot],
-            "adapt_seconds": round(adapted.seconds / len(tasks), 3),
-            "predict_seconds": round(time.monotonic() - started, 3),
-            "views": [pool.total_views for pool in pools],
-            "trace": traces,
-        }
-        outcomes.append(Outcome(task.id, row, pools))
+    try:
+        flat = [slot for own in slots for slot in own]
+        adapted = adapt(network, flat, job.size, config.adapt, device=device, dtype=dtype, seconds=share)
+    except Exception as error:
+        if len(tasks) == 1:
+            return [failure(tasks[0].id, job.copy, f"{type(error).__name__}: {error}")]
+        adapted = None
+    if adapted is None:
+        return _halve(network, tasks, job, config, end, seed=seed, device=device, dtype=dtype)
+    outcomes, first = [], 0
+    for index, (task, own) in enumerate(zip(tasks, slots, strict=True)):
+        now = time.monotonic()
+        deadline = None if end is None else now + max(0.0, end - now) / (len(tasks) - index)
+        which = range(first, first + len(own))
+        first += len(own)
+        try:
+            outcomes.append(_answer(adapted, which, task, job, config, deadline, seed=seed, device=device, dtype=dtype))
+        except Exception as error:
+            outcomes.append(failure(task.id, job.copy, f"{type(error).__name__}: {error}"))
     return outcomes
+
+
+def _slots(task: Task, copy: int, seed: int, config: SolveConfig) -> list[Slot]:
+    own = stable_seed(seed, task.id, copy, "adapt")
+    return leave_one_out(task.support, own) if config.leave_one_out else [Slot(task.support, own)]
+
+
+def _halve(network, tasks, job: Job, config: SolveConfig, end: float | None, **rest) -> list[Outcome]:
+    """The two halves of a stack, one after the other, in the time that is left."""
+    if rest["device"].type == "cuda":
+        torch.cuda.empty_cache()
+    half, outcomes = len(tasks) // 2, []
+    for part, share in ((tasks[:half], 0.5), (tasks[half:], 1.0)):
+        left = None if end is None else max(1.0, end - time.monotonic()) * share
+        smaller = replace(job, task_ids=tuple(t.id for t in part), seconds=left)
+        outcomes += run_job(network, part, smaller, config, **rest)
+    return outcomes
+
+
+def _answer(
+    adapted: Adapted, which: range, task: Task, job: Job, config: SolveConfig, deadline: float | None, *, seed, **rest
+) -> Outcome:
+    """One pool per test input from the copies `which` of a task, which share its views and its time."""
+    started = time.monotonic()
+    good = [slot for slot in which if not adapted.failed[slot]]
+    if not good:
+        raise FloatingPointError("the loss is not finite")
+    pools = [Pool() for _ in task.test_inputs]
+    traces: list[list[list[str]]] = []
+    views = replace(config.predict, views=max(8, config.predict.views // len(good)))
+    for turn, slot in enumerate(good):
+        single = unstack(adapted.network, slot)
+        for index, pool in enumerate(pools):
+            own = stable_seed(seed, task.id, job.copy, "views", index, turn)
+            now = time.monotonic()
+            shares = len(good) * len(pools) - turn * len(pools) - index
+            until = None if deadline is None else now + max(0.0, deadline - now) / shares
+            fresh = predict(single, task, index, job.size, views, seed=own, deadline=until, **rest)
+            if turn:
+                pool.merge(fresh)
+            else:
+                pools[index] = fresh
+                traces.append(trace(single, task, index, job.size, **rest))
+    row = {
+        "task": task.id,
+        "copy": job.copy,
+        "canvas": job.size,
+        "steps": max(adapted.steps[slot] for slot in good),
+        "loss": round(sum(adapted.loss[slot] for slot in good) / len(good), 5),
+        "settled": all(adapted.settled[slot] for slot in good),
+        "adapt_seconds": round(adapted.seconds * len(which) / len(adapted.steps), 3),
+        "predict_seconds": round(time.monotonic() - started, 3),
+        "views": [pool.total_views for pool in pools],
+        "trace": traces,
+    }
+    return Outcome(task.id, row, pools)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import torch
+
 from solver import __version__, checkpoint
 from solver.canvas import choose_size
 from solver.device import compute_dtype, cpu_count, pick_device
-from solver.job import Outcome, run_job
+from solver.job import Outcome, failure, run_job
 from solver.presets import SolveConfig
 from solver.runfolder import append_line, versions, write_json
 from solver.schedule import Budget, Job, Queue
@@ -72,11 +74,12 @@ def solve(
     by_id = {task.id: task for task in tasks}
     sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
     pools: dict[tuple[str, int], Pool] = {}
-    settled: dict[str, bool] = {}
+    answered: set[str] = set()
     for task_id, error in challenges.errors.items():
         append_line(directory / "log.jsonl", {"task": task_id, "copy": 0, "error": str(error)})
 
     def finish(outcome: Outcome, row: dict) -> None:
+        answered.add(outcome.task_id)
         append_line(directory / "log.jsonl", row)
         for index, pool in enumerate(outcome.pools or ()):
             key = outcome.task_id, index
@@ -90,15 +93,13 @@ def solve(
                 attempts = two_attempts(pools[key], config.rule, spare)
                 for copy in copies:
                     copy.set(*key, *attempts)
-        if outcome.pools:
-            settled[outcome.task_id] = row["settled"]
 
     with Workers(config, seed=seed, devices=devices, threads=threads, runner=runner) as crew:
         for round in range(config.max_copies):
             wanted = [t for t in tasks if round == 0 or not _agreed(t, pools, config)]
             if not wanted or (round and (budget is None or clock.left() < 0.05 * budget)):
                 break
-            queue = Queue(_jobs(wanted, sizes, config.stack, round), clock, len(devices))
+            queue = Queue(_jobs(wanted, sizes, config.stack, round, len(devices)), clock, len(devices))
             done = 0
             for worker, job, outcomes, started, ended in crew.run(queue, by_id):
                 for outcome in outcomes:
@@ -108,6 +109,9 @@ def solve(
                     copy.write()
                 done += len(job.task_ids)
                 listen(Progress(done, len(wanted), round, clock.left()))
+    for task in tasks:
+        if task.id not in answered:
+            finish(out_of_time := failure(task.id, 0, "no time left in the budget"), out_of_time.row)
     record["finished"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     record["seconds"] = round_to(clock.elapsed())
     write_json(directory / "config.json", record)
@@ -118,12 +122,14 @@ def round_to(seconds: float) -> float:
     return float(f"{seconds:.3f}")
 
 
-def _jobs(tasks: list[Task], sizes: dict[str, int], stack: int, copy: int) -> list[Job]:
-    """Tasks of one canvas size, in file order, `stack` at a time."""
+def _jobs(tasks: list[Task], sizes: dict[str, int], stack: int, copy: int, workers: int) -> list[Job]:
+    """Tasks of one canvas size, in file order, `stack` at a time: fewer where canvases are large, or where some
+    worker would have nothing to do."""
     jobs = []
     for size in sorted(set(sizes.values())):
         ids = [task.id for task in tasks if sizes[task.id] == size]
-        jobs += [Job(tuple(ids[i : i + stack]), size, copy) for i in range(0, len(ids), stack)]
+        many = max(1, min(int(stack * min(1.0, (16 / size) ** 2)), -(-len(ids) // workers)))
+        jobs += [Job(tuple(ids[i : i + many]), size, copy) for i in range(0, len(ids), many)]
     return jobs
 
 
@@ -139,9 +145,7 @@ def _agreed(task: Task, pools: dict[tuple[str, int], Pool], config: SolveConfig)
 
 
 def _devices(where, workers: int | None, tasks: int) -> list[str]:
-    """One worker per processor on a CPU, one per GPU otherwise; never more than there are tasks."""
-    import torch
-
+    """One worker per processor on a CPU, but no more than there are tasks; one per GPU otherwise."""
     if where.type == "cpu":
         return ["cpu"] * max(1, min(workers or cpu_count(), tasks))
     count = torch.cuda.device_count() if where.index is None else 1
@@ -161,17 +165,15 @@ def _record(challenges: Challenges, source: Path, config: SolveConfig, budget, s
         "seed": seed,
         "weights": weights,
         "model": dataclasses.asdict(network.config),
-        "device": str(where),
+        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),
         "dtype": str(compute_dtype(where)).removeprefix("torch."),
         "workers": len(devices),
         "budget": budget,
         "steps": config.adapt.steps if budget is None else None,
-        "rule": config.rule,
+        **{key: value for key, value in dataclasses.asdict(config).items() if key != "weights"},
         "versions": versions(),
         "challenges": {"file": source.name, "sha256": challenges.sha256},
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "finished": None,
         "seconds": None,
-        "adapt": dataclasses.asdict(config.adapt),
-        "predict": dataclasses.asdict(config.predict),
     }

@@ -3,6 +3,7 @@ every candidate is then scored under every view from the log-probabilities alrea
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,17 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from solver.canvas import Packed, Placement, cell_log_probs, decode, pack, random_placement, render
+from solver.canvas import BACKGROUND, TOKENS, Packed, Placement, cell_log_probs, decode, pack, random_placement, render
 from solver.model import Network
 from solver.sizes import expected_size
-from solver.tasks import Task
+from solver.tasks import MAX_SIDE, Task
 from tta import Views, identity_views, spread_views, view_size
 from voting import Pool
 
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """`views` of each test input, `chunk` at a time; at most `scored` candidates get a likelihood."""
+    """`views` of each test input, `chunk` at a time (fewer on canvases above 16); at most `scored` candidates get
+    a likelihood."""
 
     views: int = 64
     chunk: int = 16
@@ -52,31 +54,32 @@ def predict(
     grid = task.test_inputs[test_index]
     generator = torch.Generator().manual_seed(seed)
     views = _restrict(spread_views(config.views, generator, fix_zero=config.fix_zero), config)
-    height, width = (max(a, b) for a, b in zip(grid.shape, expected_size(task, grid) or (1, 1), strict=True))
+    output = expected_size(task, grid) or _largest_output(task)
+    height, width = max(grid.shape[0], output[0]), max(grid.shape[1], output[1])
     many = torch.ones(config.views, dtype=torch.int64)
     sides = view_size(views.elements, many * height, many * width)
     place = random_placement(*sides, size, generator, move=config.move)
+    back = views.inverse()
     table = pack([grid], device)
     pool, seen = Pool(), []
-    for begin in range(0, config.views, config.chunk):
+    chunk = max(4, round(config.chunk * min(1.0, (16 / size) ** 2)))
+    for begin in range(0, config.views, chunk):
         if begin and deadline is not None and clock() >= deadline:
             break
-        part = slice(begin, begin + config.chunk)
+        part = slice(begin, begin + chunk)
         some = Views(views.elements[part].to(device), views.palettes[part].to(device))
         where = Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale)))
         first = torch.zeros(len(some), dtype=torch.int64, device=device)
         canvas = render(table, first, some, where, size)
         *_, logits = network(canvas[None], first[None], some.elements[None], some.palettes[None], dtype=dtype)
         log_probs = logits[0].log_softmax(-1)
-        decoded = decode(cell_log_probs(log_probs, where))
+        decoded = decode(cell_log_probs(log_probs, where)).cpu()
         for index, valid in enumerate(decoded.valid.tolist()):
-            if not valid:
+            answer = decoded.grid(index) if valid else None
+            if answer is None or max(answer.shape) > MAX_SIDE:
                 pool.add_undecoded()
                 continue
-            answer = some.undo(torch.from_numpy(decoded.grid(index)), index).numpy()
-            if max(answer.shape) > 30:
-                pool.add_undecoded()
-                continue
+            answer = back.apply(torch.from_numpy(answer), begin + index).numpy()
             pool.add(answer, min(0.0, float(decoded.log_prob[index])))
         seen.append((log_probs, some, where))
     _score(pool, seen, size, config, device)
@@ -101,14 +104,22 @@ def likelihoods(
     table: Packed, log_probs: torch.Tensor, views: Views, place: Placement, size: int
 ) -> torch.Tensor:
     """Log-likelihood (K, V), nats, of the K grids of a table under V views: the candidate is rendered as each
-    view would show it, and its canvas read off `log_probs` (V, size, size, 12). What falls off the canvas
-    costs nothing, so a grid that does not fit is charged as if cut."""
+    view would show it, and its canvas read off `log_probs` (V, size, size, 12). A cell of it that falls off the
+    canvas counts as a blind guess, log(1 / 12)."""
     rows = []
     for index in range(len(table.start)):
         which = torch.full((len(views),), index, dtype=torch.int64, device=log_probs.device)
         canvas = render(table, which, views, place, size)
-        rows.append(log_probs.gather(-1, canvas[..., None]).squeeze(-1).flatten(1).sum(1))
+        cells = (table.height[index] + 1) * (table.width[index] + 1) * place.scale**2
+        lost = cells - (canvas != BACKGROUND).flatten(1).sum(1)
+        told = log_probs.gather(-1, canvas[..., None]).squeeze(-1).flatten(1).sum(1)
+        rows.append(told - lost * math.log(TOKENS))
     return torch.stack(rows)
+
+
+def _largest_output(task: Task) -> tuple[int, int]:
+    """Room for an output where no size rule holds: the largest height and width among the supports' outputs."""
+    return max(p.output.shape[0] for p in task.support), max(p.output.shape[1] for p in task.support)
 
 
 def _restrict(views: Views, config: PredictConfig) -> Views:

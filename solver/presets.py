@@ -10,28 +10,26 @@ from solver.predict import PredictConfig
 
 @dataclass(frozen=True)
 class SolveConfig:
-    """`weights`: a bundle's name, a file or `random:SIZE`. `stack`: tasks adapted at once. `adapt_share`: of a
-    job's seconds, what fine-tuning may take. `rule`: how candidates are ranked (see `voting.rules`).
-    `agreed`: a task whose best candidate has this share of the views gets no further copy."""
+    """`weights`: a bundle's name, a file or `random:SIZE`. `stack`: tasks adapted at once on canvases up to 16,
+    fewer on larger ones. `adapt_share`: of a job's seconds, what fine-tuning may take. `leave_one_out`: a copy per
+    support, trained without it, instead of one copy. `rule`: how candidates are ranked (see `voting.rules`).
+    While a budget has time left, further copies join in, `max_copies` at most, for tasks whose best candidate has
+    less than the share `agreed` of the views."""
 
     weights: str = "nano"
     stack: int = 1
     adapt: AdaptConfig = AdaptConfig()
     predict: PredictConfig = PredictConfig()
     adapt_share: float = 0.88
+    leave_one_out: bool = False
     rule: str = "product"
     agreed: float = 0.9
-    max_copies: int = 4
+    max_copies: int = 16
 
 
 def cpu() -> SolveConfig:
     """One task at a time and core, bundled `nano` weights."""
     return SolveConfig()
-
-
-def smoke() -> SolveConfig:
-    """As little as shows that everything works: seconds a task."""
-    return replace(cpu(), adapt=AdaptConfig(steps=8, batch=4), predict=PredictConfig(views=8, chunk=8))
 
 
 def gpu() -> SolveConfig:

@@ -49,7 +49,8 @@ def run_table(directory: Path) -> str:
     """One line per task and test input of a run folder: canvas, steps, seconds, votes, and, where solutions
     are there, hit or miss."""
     rows: dict[str, list[dict]] = {}
-    for line in (directory / "log.jsonl").read_bytes().splitlines():
+    log = directory / "log.jsonl"
+    for line in log.read_bytes().splitlines() if log.exists() else ():
         row = orjson.loads(line)
         rows.setdefault(row["task"], []).append(row)
     pools = load_pools(directory / "pools.jsonl") if (directory / "pools.jsonl").exists() else {}

@@ -56,15 +56,23 @@ class Queue:
     def __post_init__(self) -> None:
         self.jobs = sorted(self.jobs, key=lambda job: job.size)
 
+    def worthwhile(self) -> bool:
+        """Whether there is a job and time to begin it."""
+        return bool(self.jobs) and self.budget.left() > self.margin
+
+    def patience(self) -> float | None:
+        """Seconds to wait for workers at most: to the end of the budget and 0.5% of it, at least 5 s, beyond."""
+        if self.budget.seconds is None:
+            return None
+        return max(0.0, self.budget.seconds + max(5.0, 0.005 * self.budget.seconds) - self.budget.elapsed())
+
     def next(self, worker: int) -> tuple[Job, float | None] | None:
         """The next job for `worker` and the seconds it has; None when there is nothing left to do or no time.
 
         Without a limit the seconds are None."""
-        if not self.jobs:
+        if not self.worthwhile():
             return None
         left = self.budget.left() - self.margin
-        if left <= 0:
-            return None
         job = self.jobs.pop(0)
         if self.budget.seconds is None:
             return job, None

@@ -21,12 +21,13 @@ from solver.predict import PredictConfig
 from solver.schedule import Budget, Job, Queue
 from solver.seeds import stable_seed
 from solver.tasks import Task, challenge_json, load_challenges
+from solver.workers import Workers
 from submission.document import read
 from submission.validate import check
 from voting import load_pools
 
 TOY = replace(
-    presets.smoke(),
+    presets.cpu(),
     weights="random:toy",
     adapt=AdaptConfig(steps=3, batch=2),
     predict=PredictConfig(views=8, chunk=8),
@@ -85,9 +86,36 @@ def test_a_failing_task_and_a_dying_worker_cost_nobody_else(challenges, tmp_path
     path = solve(loaded, challenges, directory, TOY, workers=2, device="cpu", runner=sabotaged)
     check(path, loaded.test_inputs)
     rows = {row["task"]: row for row in map(json.loads, (directory / "log.jsonl").read_text().splitlines())}
-    assert "Error" in rows[ids[0]]["error"]
+    assert rows[ids[0]]["error"].startswith("ValueError")
     assert "died (exit code 9), 2 times" in rows[ids[1]]["error"]
     assert {task_id for task_id, _ in load_pools(directory / "pools.jsonl")} == set(ids[2:])
+
+
+def crippled(network, tasks, job, config, **rest):
+    """Runs in the workers: never answers."""
+    time.sleep(600)
+
+
+def test_whoever_does_not_answer_is_stopped_when_the_budget_is_over(challenges, tmp_path):
+    loaded = load_challenges(challenges)
+    directory = tmp_path / "run"
+    directory.mkdir()
+    begun = time.monotonic()
+    path = solve(loaded, challenges, directory, TOY, workers=2, device="cpu", budget=8.0, runner=crippled)
+    assert time.monotonic() - begun < 25
+    check(path, loaded.test_inputs)
+    errors = [json.loads(line)["error"] for line in (directory / "log.jsonl").read_text().splitlines()]
+    assert len(errors) == 4
+    assert {e for e in errors} == {"no answer by the end of the budget", "no time left in the budget"}
+
+
+def test_workers_that_cannot_start_are_an_error_not_a_loop(challenges, tmp_path):
+    loaded = load_challenges(challenges)
+    with (
+        pytest.raises(RuntimeError, match="no worker process can be started"),
+        Workers(replace(TOY, weights="gone"), seed=0, devices=["cpu"], threads=1) as crew,
+    ):
+        list(crew.run(Queue([Job((loaded.tasks[0].id,), 8)], Budget(None), 1), {}))
 
 
 def test_a_killed_run_leaves_a_valid_submission(challenges, tmp_path):

@@ -25,6 +25,11 @@ Rotary = tuple[Tensor, Tensor]
 def rotary_table(side: int, prefix: int, head: int, dtype: torch.dtype, device: torch.device) -> Rotary:
     """Cosines and sines (P + side², head / 2): the first half of the angles turns with the row, the second
     with the column; prefix tokens are not turned."""
+    with torch.inference_mode(False):  # the cached table must serve training too, whoever asked first
+        return _rotary_table(side, prefix, head, dtype, device)
+
+
+def _rotary_table(side: int, prefix: int, head: int, dtype: torch.dtype, device: torch.device) -> Rotary:
     quarter = head // 4
     frequency = 32.0 ** -(torch.arange(quarter, dtype=torch.float32) / quarter)
     line = torch.arange(side, dtype=torch.float32)

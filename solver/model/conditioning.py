@@ -35,8 +35,3 @@ class TaskConditioning(nn.Module):
     def _shared(table: Tensor) -> Tensor:
         """(T, D) or (N, T, D), broadcast over the batch: (N or 1, 1, T, D)."""
         return table.reshape(-1, 1, *table.shape[-2:])
-
-    @torch.no_grad()
-    def forget_tasks(self) -> None:
-        """One task row in place of all: the mean of the trained ones, the best start for a new task."""
-        self.tasks = nn.Parameter(self.tasks.mean(dim=-2, keepdim=True))

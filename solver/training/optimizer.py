@@ -13,8 +13,8 @@ def build_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """One or two optimizers whose groups remember their peak rate as `peak`.
 
-    Muon (`torch.optim.Muon`, 2-D parameters only) takes the matrices of the blocks, at AdamW's update size;
-    the task table learns at `task_lr`, and only matrices decay.
+    Muon (`torch.optim.Muon`: 2-D parameters only, and bf16 inside, slow on CPUs that cannot multiply that) takes
+    the matrices of the blocks, at AdamW's update size; the task table learns at `task_lr`, and only matrices decay.
     """
     assert kind in OPTIMIZERS, kind
     matrices, tables, rest = [], [], []

@@ -91,10 +91,10 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            peaks = [group["peak"] for group in optimizer.param_groups]
+            asked = [{key: group[key] for key in ("peak", "weight_decay")} for group in optimizer.param_groups]
             optimizer.load_state_dict(saved)
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["peak"] = peak
+            for group, own in zip(optimizer.param_groups, asked, strict=True):
+                group.update(own)
         for generator, saved in zip((self.generator, self.canvases), state["generators"], strict=True):
             generator.set_state(saved.cpu())
         self.step, self.seconds, self.samples = state["counters"]
@@ -224,7 +224,10 @@ def plain_config(config: TrainConfig) -> dict:
 
 
 def save(trainer: Trainer, path: Path) -> None:
-    """Writes a checkpoint aside and renames it."""
+    """Writes a checkpoint aside and renames it. FloatingPointError, and the old one stays, if weights are not
+    finite."""
+    if not all(bool(p.isfinite().all()) for p in trainer.network.parameters()):
+        raise FloatingPointError(f"step {trainer.step}: the weights are no longer finite; {path.name} is kept")
     aside = path.with_suffix(".tmp")
     torch.save(trainer.state(), aside)
     aside.replace(path)
