@@ -17,8 +17,8 @@ import torch
 from solver.augment import Augmentation, Plan, draw_plan, pack_pairs, render_plan
 from solver.canvas import Placement
 from solver.model import Network, stack
+from solver.objective import backward, exact
 from solver.tasks import Pair
-from solver.training.objective import backward, exact
 from tta import Views
 
 

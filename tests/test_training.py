@@ -11,8 +11,8 @@ import torch
 
 from solver import checkpoint, datasets
 from solver.hashing import canonical_hashes, pair_hashes
+from solver.objective import backward, exact, sample_loss
 from solver.training.corpus import Corpus
-from solver.training.objective import backward, exact, sample_loss
 from solver.training.optimizer import rate_factor
 from solver.training.parallel import World
 from solver.training.presets import TRAIN_PRESETS, toy

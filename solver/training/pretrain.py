@@ -15,8 +15,8 @@ from solver.augment import draw_plan, render_plan
 from solver.canvas import choose_size
 from solver.device import compute_dtype
 from solver.model import Network
+from solver.objective import backward, exact
 from solver.training.corpus import Corpus, device_table
-from solver.training.objective import backward, exact
 from solver.training.optimizer import build_optimizers, rate_factor, set_rate
 from solver.training.parallel import World
 from solver.training.presets import TrainConfig
