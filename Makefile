@@ -25,7 +25,7 @@ wheelhouse: $(READY)
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,report,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,report,probe,dev]'
 	touch $@
 
 clean:

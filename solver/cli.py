@@ -95,6 +95,21 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--svg", type=Path, help="write a picture here instead")
     show.set_defaults(run=_show)
 
+    probe = commands.add_parser("probe", help="what a small recursive network does, as an experiment")
+    probe.add_argument("name", metavar="NAME", help="loops, views, steps, identity or ablate")
+    probe.add_argument("--weights", default="nano", help="a bundle's name, a .safetensors file or random:SIZE")
+    probe.add_argument("--set", dest="sample", default="held-out", help="held-out (default) or arc1-eval")
+    probe.add_argument("--limit", type=int, default=16, help="how many tasks, small ones first")
+    effort = probe.add_mutually_exclusive_group()
+    effort.add_argument("--seconds", type=seconds, help="time of one fine-tuning (default: the probe's own)")
+    effort.add_argument("--steps", type=int, help="steps of one fine-tuning; the same seed then repeats exactly")
+    probe.add_argument("--views", type=int, help="views of each test input")
+    probe.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    probe.add_argument("--workers", type=int, help="processes (default: one per core or GPU)")
+    probe.add_argument("--seed", type=int, default=0)
+    probe.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>-probe-NAME")
+    probe.set_defaults(run=_probe)
+
     pack = commands.add_parser("pack", help="make the Kaggle upload: dataset, notebook, commands")
     pack.add_argument("--user", required=True, metavar="NAME", help="your Kaggle user name")
     pack.add_argument("--competition", default="arc-prize-2026-arc-agi-2", metavar="SLUG")
@@ -325,6 +340,14 @@ def _terminal_colours() -> str:
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return "none"
     return "full" if os.environ.get("COLORTERM") in ("truecolor", "24bit") else "256"
+
+
+def _probe(arguments) -> int:
+    from solver.probes.command import run_probe
+
+    names = ("weights", "sample", "limit", "seconds", "steps", "views", "device", "workers", "seed", "out")
+    print(run_probe(arguments.name, **{name: getattr(arguments, name) for name in names}))
+    return 0
 
 
 def _pack(arguments) -> int:

@@ -33,6 +33,32 @@ class PredictConfig:
     move: bool = True
 
 
+def draw_views(
+    task: Task, test_index: int, size: int, config: PredictConfig, seed: int
+) -> tuple[Views, Placement]:
+    """The views of a test input and where each is placed, on the CPU; the same for the same seed everywhere.
+
+    Room is left for the output that the task's size rule expects, or, where no rule holds, for one as high and as
+    wide as any of the supports'.
+    """
+    grid = task.test_inputs[test_index]
+    generator = torch.Generator().manual_seed(seed)
+    views = spread_views(config.views, generator, fix_zero=config.fix_zero)
+    elements = views.elements if config.turn else torch.zeros_like(views.elements)
+    plain = torch.arange(10).expand_as(views.palettes).contiguous()
+    views = Views(elements, views.palettes if config.recolor else plain)
+    shapes = [expected] if (expected := expected_size(task, grid)) else [p.output.shape for p in task.support]
+    height, width = (max(sides) for sides in zip(grid.shape, *shapes, strict=True))
+    many = torch.ones(config.views, dtype=torch.int64)
+    sides = view_size(views.elements, many * height, many * width)
+    return views, random_placement(*sides, size, generator, move=config.move)
+
+
+def chunk_size(size: int, config: PredictConfig) -> int:
+    """How many views are cast at once on canvases of `size`."""
+    return max(4, round(config.chunk * min(1.0, (16 / size) ** 2)))
+
+
 @torch.inference_mode()
 def predict(
     network: Network,
@@ -52,17 +78,11 @@ def predict(
     Without a deadline all views are cast; with one, chunks are cast until it has passed (one at least).
     """
     grid = task.test_inputs[test_index]
-    generator = torch.Generator().manual_seed(seed)
-    views = _restrict(spread_views(config.views, generator, fix_zero=config.fix_zero), config)
-    output = expected_size(task, grid) or _largest_output(task)
-    height, width = max(grid.shape[0], output[0]), max(grid.shape[1], output[1])
-    many = torch.ones(config.views, dtype=torch.int64)
-    sides = view_size(views.elements, many * height, many * width)
-    place = random_placement(*sides, size, generator, move=config.move)
+    views, place = draw_views(task, test_index, size, config, seed)
     back = views.inverse()
     table = pack([grid], device)
     pool, seen = Pool(), []
-    chunk = max(4, round(config.chunk * min(1.0, (16 / size) ** 2)))
+    chunk = chunk_size(size, config)
     for begin in range(0, config.views, chunk):
         if begin and deadline is not None and clock() >= deadline:
             break
@@ -115,17 +135,6 @@ def likelihoods(
         told = log_probs.gather(-1, canvas[..., None]).squeeze(-1).flatten(1).sum(1)
         rows.append(told - lost * math.log(TOKENS))
     return torch.stack(rows)
-
-
-def _largest_output(task: Task) -> tuple[int, int]:
-    """Room for an output where no size rule holds: the largest height and width among the supports' outputs."""
-    return max(p.output.shape[0] for p in task.support), max(p.output.shape[1] for p in task.support)
-
-
-def _restrict(views: Views, config: PredictConfig) -> Views:
-    elements = views.elements if config.turn else torch.zeros_like(views.elements)
-    plain = torch.arange(10).expand_as(views.palettes).contiguous()
-    return Views(elements, views.palettes if config.recolor else plain)
 
 
 @torch.inference_mode()

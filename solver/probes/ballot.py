@@ -1,0 +1,109 @@
+"""Ballots: what every single view of a test input said, kept apart, so that one fine-tuning gives whole curves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from solver.canvas import Placement, cell_log_probs, decode, pack, render
+from solver.model import Network
+from solver.predict import PredictConfig, chunk_size, draw_views, likelihoods
+from solver.tasks import MAX_SIDE, Grid, Task
+from tta import Views
+from voting import Pool
+
+
+@dataclass(frozen=True, eq=False)
+class Ballot:
+    """The answers of V views to one test input after one loop step.
+
+    grids: the K different answers, first seen first. votes: int64 (V,), which of them a view gave, -1 where its
+    canvas was no grid. log_prob: float64 (V,), mean nats per cell of that answer, 0 where there is none.
+    likelihood: float64 (K, V), nats, of every answer under every view.
+    """
+
+    grids: list[Grid]
+    votes: np.ndarray
+    log_prob: np.ndarray
+    likelihood: np.ndarray
+
+    def pool(self, views: slice = slice(None), scored: int = 64) -> Pool:
+        """The candidate pool of some of the views alone: they vote, and they score at most `scored` answers."""
+        pool, number = Pool(), {}
+        chosen = range(len(self.votes))[views]
+        for view in chosen:
+            vote = int(self.votes[view])
+            if vote < 0:
+                pool.add_undecoded()
+            else:
+                number[id(pool.add(self.grids[vote], self.log_prob[view]))] = vote
+        ranked = sorted(pool.candidates, key=lambda c: (-c.views, -c.mean_log_prob))[:scored]
+        for candidate in ranked:
+            total = self.likelihood[number[id(candidate)], views].sum()
+            pool.add_likelihood(candidate.grid, min(0.0, total), len(chosen))
+        return pool
+
+
+@torch.no_grad()
+def cast(
+    network: Network,
+    task: Task,
+    test_index: int,
+    size: int,
+    config: PredictConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    every_step: bool = False,
+) -> list[Ballot]:
+    """The ballot after every loop step, or after the last only, of a plain network on canvases of `size`.
+
+    Views and places are those of `solver.predict.predict` with the same arguments, and so is the last pool.
+    """
+    grid = task.test_inputs[test_index]
+    views, place = draw_views(task, test_index, size, config, seed)
+    table = pack([grid], device)
+    seen: list[list[torch.Tensor]] = []
+    chunk = chunk_size(size, config)
+    for begin in range(0, config.views, chunk):
+        some, where = _part(views, place, slice(begin, begin + chunk), device)
+        first = torch.zeros(len(some), dtype=torch.int64, device=device)
+        canvas = render(table, first, some, where, size)
+        steps = list(network(canvas[None], first[None], some.elements[None], some.palettes[None], dtype=dtype))
+        seen.append([logits[0].log_softmax(-1) for logits in (steps if every_step else steps[-1:])])
+    views, place = _part(views, place, slice(None), device)
+    return [_count(torch.cat(steps), views, place, size) for steps in zip(*seen, strict=True)]
+
+
+def _part(views: Views, place: Placement, part: slice, device: torch.device) -> tuple[Views, Placement]:
+    return (
+        Views(views.elements[part].to(device), views.palettes[part].to(device)),
+        Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale))),
+    )
+
+
+def _count(log_probs: torch.Tensor, views: Views, place: Placement, size: int) -> Ballot:
+    """The ballot of V views from their canvases' log-probabilities, (V, size, size, 12)."""
+    decoded = decode(cell_log_probs(log_probs, place)).cpu()
+    back = Views(views.elements.cpu(), views.palettes.cpu()).inverse()
+    known: dict[tuple, int] = {}
+    grids, votes, log_prob = [], np.full(len(views), -1), np.zeros(len(views))
+    for view in decoded.valid.nonzero().flatten().tolist():
+        answer = decoded.grid(view)
+        if max(answer.shape) > MAX_SIDE:
+            continue
+        answer = back.apply(torch.from_numpy(answer), view).numpy()
+        key = answer.shape, answer.tobytes()
+        if key not in known:
+            known[key] = len(grids)
+            grids.append(answer)
+        votes[view] = known[key]
+        log_prob[view] = min(0.0, float(decoded.log_prob[view]))
+    likelihood = np.zeros((0, len(views)))
+    if grids:
+        table = pack(grids, log_probs.device)
+        likelihood = likelihoods(table, log_probs, views, place, size).double().cpu().numpy()
+    return Ballot(grids, votes, log_prob, likelihood)

@@ -1,0 +1,142 @@
+"""One probe from start to end: choose tasks, measure them in worker processes, score, write, say what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from solver import __version__, checkpoint, presets
+from solver.device import compute_dtype, pick_device
+from solver.presets import SolveConfig
+from solver.probes.catalogue import PROBES
+from solver.probes.crew import Progress, devices, groups, run
+from solver.probes.measured import Measured
+from solver.probes.plot import draw, require_matplotlib
+from solver.probes.sample import choose, refuse_overlap
+from solver.runfolder import versions, write_json
+
+
+def run_probe(
+    name: str,
+    *,
+    weights: str = "nano",
+    sample: str = "held-out",
+    limit: int = 16,
+    seconds: float | None = None,
+    steps: int | None = None,
+    views: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+) -> str:
+    """Runs the probe `name` and returns its tables as text; `probe-NAME.json` and `probe-NAME.svg` go into `out`
+    (default `runs/<date-time>-probe-NAME`).
+
+    A fine-tuning takes `seconds` or `steps`, by default the probe's own seconds; `views` and `workers` default
+    to the machine's preset. ValueError for anything the user got wrong, weights trained on the tasks among it.
+    """
+    if name not in PROBES:
+        raise ValueError(f"no probe is called {name!r}; choose from {', '.join(PROBES)}")
+    for option, value in (("seconds", seconds), ("steps", steps), ("views", views), ("workers", workers)):
+        if value is not None and value <= 0:
+            raise ValueError(f"--{option} {value}: must be positive")
+    if seconds is not None and steps is not None:
+        raise ValueError("--seconds and --steps exclude each other")
+    require_matplotlib()
+    probe, where, chosen = PROBES[name], pick_device(device), choose(sample, limit)
+    if len(chosen.tasks) < probe.group:
+        raise ValueError(f"--limit {limit}: probe {name} needs at least {probe.group} tasks")
+    checkpoint.load(weights, seed)  # fails here, with one clear line, rather than in a worker
+    refuse_overlap(weights, chosen)
+    if steps is None and seconds is None:
+        seconds = probe.seconds
+    config = _config(where.type, weights, steps, views)
+    out = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-probe-{name}"
+    if (out / f"probe-{name}.json").exists():
+        raise ValueError(f"{out}: already holds probe {name}")
+    out.mkdir(parents=True, exist_ok=True)
+
+    places = devices(where, workers, len(groups(chosen.tasks, probe.group)))
+    expected = None
+    if seconds is not None:
+        expected = seconds * probe.tunings(weights) * len(chosen.tasks) / len(places)
+    started, begun = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
+    with Progress(len(chosen.tasks), expected) as progress:
+        arms, errors = run(
+            name, chosen.tasks, config, seconds=seconds, seed=seed, places=places, listen=progress.update
+        )
+    measured = Measured(chosen, config.rule, config.predict.scored, arms, errors)
+    finding = probe.report(measured)
+    effort = f"{seconds:g} s" if steps is None else f"{steps} steps"
+    dtype = str(compute_dtype(where)).removeprefix("torch.")
+    lines = [
+        f"probe {name}: {probe.question}",
+        f"sample: {chosen.text}",
+        f"weights {weights}, fine-tuning {effort}, {config.predict.views} views, rule {config.rule}, seed {seed}, "
+        f"{where} {dtype}, {len(places)} worker{'s'[: len(places) > 1]}; 95% intervals over tasks",
+    ]
+    record = {
+        "probe": name,
+        "question": probe.question,
+        "version": __version__,
+        "seed": seed,
+        "weights": _weights(weights),
+        "sample": {
+            "set": sample,
+            "text": chosen.text,
+            "content_sha256": chosen.data.content_hash,
+            "tasks": [task.id for task in chosen.tasks],
+        },
+        "seconds_per_tuning": seconds,
+        "steps_per_tuning": steps,
+        "adapt": dataclasses.asdict(config.adapt),
+        "predict": dataclasses.asdict(config.predict),
+        "rule": config.rule,
+        "device": str(where),
+        "dtype": dtype,
+        "workers": len(places),
+        "versions": versions(),
+        "started": started,
+        "seconds": round(time.monotonic() - begun, 1),
+        "errors": errors,
+        "tables": [table.record for table in finding.tables],
+        "per_task": _per_task(measured),
+        "curves_per_task": finding.per_task,
+    }
+    write_json(out / f"probe-{name}.json", record)
+    note = f"{len(chosen.tasks)} tasks ({sample}), weights {weights}, {effort}, 95% intervals"
+    draw(finding.chart, note, out / f"probe-{name}.svg")
+    failed = [f"failed, counted as missed: {task_id}: {error}" for task_id, error in errors.items()]
+    tables = [part for table in finding.tables for part in ("", table.text)]
+    return "\n".join([*lines, *failed, *tables, "", f"{out / f'probe-{name}.json'}, probe-{name}.svg beside it"])
+
+
+def _config(kind: str, weights: str, steps: int | None, views: int | None) -> SolveConfig:
+    config = replace(presets.cpu() if kind == "cpu" else presets.gpu(), weights=weights)
+    if steps is not None:
+        config = replace(config, adapt=replace(config.adapt, steps=steps))
+    if views is not None:
+        config = replace(config, predict=replace(config.predict, views=views))
+    return config
+
+
+def _weights(name: str) -> dict:
+    if name.startswith("random:"):
+        return {"name": name}
+    return {"name": name, "sha256": checkpoint.find(name).card["sha256"]}
+
+
+def _per_task(measured: Measured) -> dict[str, dict]:
+    """Of every task and arm: how long it was fine-tuned, and its marks."""
+    marks = {key: measured.marks(key) for key in measured.keys}
+    rows = {}
+    for place, task in enumerate(measured.sample.tasks):
+        for key, arm in measured.arms.get(task.id, {}).items():
+            spent = {"steps": arm.steps, "settled": arm.settled, "seconds": round(arm.seconds, 2)}
+            own = dataclasses.asdict(marks[key][place])
+            rows.setdefault(task.id, {})[" ".join(map(str, key))] = spent | own
+    return rows

@@ -1,0 +1,111 @@
+"""Worker processes for a probe, one per core or GPU, and its progress."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from tqdm import tqdm
+
+from solver.device import cpu_count
+from solver.job import Outcome, failure
+from solver.presets import SolveConfig
+from solver.probes.bench import Arm, Bench, Key
+from solver.probes.catalogue import PROBES
+from solver.schedule import Budget, Job, Queue
+from solver.tasks import Task
+from solver.workers import Workers
+
+
+def devices(device: torch.device, workers: int | None, groups: int) -> list[str]:
+    """A device per worker, never more workers than groups of tasks. A CPU has one worker per processor."""
+    count = torch.cuda.device_count() if device.type == "cuda" else cpu_count()
+    number = max(1, min(workers or count, groups))
+    if device.type == "cpu" or device.index is not None:
+        return [str(device)] * number
+    return [f"cuda:{i % count}" for i in range(number)]
+
+
+def groups(tasks: list[Task], size: int) -> list[list[Task]]:
+    """Tasks in order, `size` at a time; a last one that would be too small joins the one before."""
+    parts = [tasks[i : i + size] for i in range(0, len(tasks), size)]
+    if len(parts) > 1 and len(parts[-1]) < size:
+        parts[-2:] = [parts[-2] + parts[-1]]
+    return parts
+
+
+def run(
+    name: str,
+    tasks: list[Task],
+    config: SolveConfig,
+    *,
+    seconds: float | None,
+    seed: int,
+    places: list[str],
+    listen: Callable[[int], None],
+) -> tuple[dict[str, dict[Key, Arm]], dict[str, str]]:
+    """The arms of every task of a probe, and {task id: why} for those that failed. `places`: a device per worker;
+    `listen` hears how many tasks are done."""
+    jobs = []
+    for part in groups(tasks, PROBES[name].group):
+        jobs.append(Job(tuple(task.id for task in part), max(map(Bench.size, part))))
+    runner = functools.partial(_measure, name=name, seconds=seconds)
+    arms, errors = {}, {}
+    with Workers(config, seed=seed, devices=places, threads=1, runner=runner) as crew:
+        queue = Queue(jobs, Budget(None), len(places))
+        for _, _, outcomes, _, _ in crew.run(queue, {task.id: task for task in tasks}):
+            for outcome in outcomes:
+                if "error" in outcome.row:
+                    errors[outcome.task_id] = outcome.row["error"]
+                else:
+                    arms[outcome.task_id] = outcome.row["arms"]
+            listen(len(arms) + len(errors))
+    return {task.id: arms[task.id] for task in tasks if task.id in arms}, errors
+
+
+def _measure(
+    network, tasks: list[Task], job: Job, config: SolveConfig, *, seed, device, dtype, name: str, seconds
+) -> list[Outcome]:
+    """What a worker does with a job. An error costs the tasks of its group."""
+    try:
+        arms = PROBES[name].measure(Bench(config, seconds, seed, device, dtype), network, tasks)
+    except Exception as error:
+        return [failure(task.id, job.copy, f"{type(error).__name__}: {error}") for task in tasks]
+    return [Outcome(task.id, {"task": task.id, "arms": arms[task.id]}, None) for task in tasks]
+
+
+class Progress:
+    """Tasks done and the time left, on stderr: one live bar, or plain lines where that is no terminal.
+
+    `expected`: seconds that all of it should take, None if unknown; once tasks are done, their pace decides.
+    """
+
+    def __init__(self, total: int, expected: float | None) -> None:
+        self.total, self.begun = total, time.monotonic()
+        self.live = sys.stderr.isatty()
+        self.bar = tqdm(total=total, unit="task", dynamic_ncols=True, disable=not self.live, bar_format=_FORMAT)
+        self._show(0, expected)
+
+    def update(self, done: int) -> None:
+        elapsed = time.monotonic() - self.begun
+        self._show(done, elapsed / done * (self.total - done))
+
+    def _show(self, done: int, left: float | None) -> None:
+        text = "" if left is None else f", about {int(left) // 60}:{int(left) % 60:02d} left"
+        if self.live:
+            self.bar.update(done - self.bar.n)
+            self.bar.set_postfix_str(text.removeprefix(", "))
+        else:
+            print(f"{done}/{self.total} tasks{text}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()
+
+
+_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} tasks, {elapsed} gone{postfix}"
