@@ -19,7 +19,7 @@ from solver import datasets, presets
 from solver.canvas import choose_size
 from solver.pipeline import solve
 from solver.printing import ProgressBar
-from solver.runfolder import new_directory, write_json
+from solver.runfolder import new_directory, read_log, write_json
 from solver.sizes import needed_side
 from solver.tasks import challenge_json, load_challenges
 from submission.document import fallback, read
@@ -74,8 +74,7 @@ def _changed(config, recipe: str):
 
 def _summary(directory: Path, tasks, solutions) -> str:
     result = score(read(directory / "submission.json"), solutions)
-    rows = [orjson.loads(line) for line in (directory / "log.jsonl").read_bytes().splitlines()]
-    rows = [row for row in rows if "error" not in row]
+    rows = [row for row in read_log(directory / "log.jsonl") if "error" not in row]
     steps = sum(row["steps"] for row in rows) / max(1, len(rows))
     settled = sum(row["settled"] for row in rows)
     pools = load_pools(directory / "pools.jsonl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import re
 import signal
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     trial = commands.add_parser("eval", help="export, solve, score and report on a named data set")
     trial.add_argument("name", metavar="SET", help="arc1-train, arc1-eval, arc2-train or arc2-eval")
     trial.add_argument("--limit", type=int, help="only the first so many tasks, smallest sha256(id) first")
+    trial.add_argument("--seeds", type=int, default=1, help="so many runs, one seed after the other")
     trial.add_argument("--allow-overlap", action="store_true", help="score tasks the weights were trained on")
     _add_solving(trial)
     trial.set_defaults(run=_eval)
@@ -162,7 +164,9 @@ def _add_solving(parser: argparse.ArgumentParser, budget: float | None = None) -
     parser.add_argument("--leave-one-out", action="store_true", help="a copy per support, trained without it")
     parser.add_argument("--rule", help="count, confidence or product")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--run-dir", type=Path, help="run folder (default runs/<date-time>)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--run-dir", type=Path, help="run folder (default runs/<date-time>)")
+    where.add_argument("--resume", type=Path, metavar="RUN_DIR", help="go on with an interrupted run")
 
 
 def _config(arguments):
@@ -191,6 +195,8 @@ def _config(arguments):
 def _run_directory(arguments) -> Path:
     from solver.runfolder import new_directory
 
+    if arguments.resume is not None:
+        return arguments.resume
     if arguments.run_dir is None:
         return new_directory(Path("runs"))
     if (arguments.run_dir / "config.json").exists():
@@ -199,18 +205,19 @@ def _run_directory(arguments) -> Path:
     return arguments.run_dir
 
 
-def _run(arguments, challenges, source: Path, directory: Path, tasks, *, out=None, dataset=None):
+def _run(arguments, challenges, source: Path, directory: Path, tasks, *, out=None, dataset=None, hits=None):
     """Solves with a progress bar; returns the submission's path."""
     from solver.pipeline import solve
     from solver.printing import ProgressBar
 
     config = _config(arguments)
     budget = None if arguments.steps is not None else arguments.budget
-    with ProgressBar(len(tasks), budget) as bar:
+    with ProgressBar(len(tasks), budget, hits) as bar:
         return solve(
             challenges, source, directory, config,
             tasks=tasks, out=out, budget=budget, seed=arguments.seed,
-            device=arguments.device, workers=arguments.workers, dataset=dataset, listen=bar.update,
+            device=arguments.device, workers=arguments.workers, dataset=dataset,
+            resume=arguments.resume is not None, listen=bar.update,
         )
 
 
@@ -241,22 +248,36 @@ def _demo(arguments) -> int:
     from solver import datasets
 
     data = datasets.load("arc1-eval")
-    return _trial(arguments, data, datasets.demo_tasks(data, arguments.limit))
+    _trial(arguments, data, datasets.demo_tasks(data, arguments.limit))
+    return 0
 
 
 def _eval(arguments) -> int:
     from solver import datasets
+    from solver.printing import spread
 
     data = datasets.load(arguments.name)
-    return _trial(arguments, data, datasets.demo_tasks(data, arguments.limit, largest_side=30))
+    tasks = datasets.demo_tasks(data, arguments.limit, largest_side=30)
+    if arguments.seeds > 1 and arguments.resume is not None:
+        raise ValueError("--resume goes on with one run; leave --seeds away")
+    scores = []
+    for seed in range(arguments.seed, arguments.seed + max(1, arguments.seeds)):
+        own = argparse.Namespace(**vars(arguments) | {"seed": seed})
+        if arguments.seeds > 1 and arguments.run_dir is not None:
+            own.run_dir = arguments.run_dir / f"seed-{seed}"
+        scores.append(_trial(own, data, tasks))
+    if len(scores) > 1:
+        print(f"{len(scores)} seeds: " + spread(scores))
+    return 0
 
 
-def _trial(arguments, data, tasks) -> int:
+def _trial(arguments, data, tasks) -> float:
+    """Solves, scores and reports; returns Kaggle's score, 0 to 1."""
     from solver.evaluate import evaluate, format_evaluation
     from solver.printing import run_table
     from solver.runs import read_run
     from solver.tasks import load_challenges
-    from solver.trial import trained_on, write_challenges, write_solutions
+    from solver.trial import solved_so_far, trained_on, write_challenges, write_solutions
 
     _config(arguments)
     if seen := trained_on(arguments.weights, data, tasks):
@@ -268,12 +289,14 @@ def _trial(arguments, data, tasks) -> int:
     source = write_challenges(directory, tasks)
     challenges = load_challenges(source)
     print(f"{len(tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
-    _run(arguments, challenges, source, directory, challenges.tasks, dataset=data.name)
+    hits = functools.partial(solved_so_far, directory, {task.id: data.solutions[task.id] for task in tasks})
+    _run(arguments, challenges, source, directory, challenges.tasks, dataset=data.name, hits=hits)
     write_solutions(directory, data, tasks)
     print(run_table(directory))
-    print(format_evaluation(evaluate(read_run(directory))))
+    evaluation = evaluate(read_run(directory))
+    print(format_evaluation(evaluation))
     _try_report(directory)
-    return 0
+    return evaluation.score.value
 
 
 def _try_report(directory: Path) -> None:

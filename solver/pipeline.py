@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import orjson
 import torch
 
 from solver import __version__, checkpoint
+from solver.answers import Answers
 from solver.canvas import choose_size
 from solver.device import compute_dtype, cpu_count, pick_device
 from solver.job import Outcome, failure, run_job
 from solver.presets import SolveConfig
-from solver.runfolder import append_line, versions, write_json
+from solver.runfolder import versions, write_json
 from solver.schedule import Budget, Job, Queue
 from solver.sizes import needed_side
 from solver.tasks import Challenges, Task
 from solver.workers import Workers
-from submission.document import Document, fallback
-from voting import RULES, Pool, append_pool, two_attempts
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def solve(
     device: str = "auto",
     workers: int | None = None,
     dataset: str | None = None,
+    resume: bool = False,
     listen: Callable[[Progress], None] = lambda progress: None,
     runner: Callable[..., list[Outcome]] = run_job,
 ) -> Path:
@@ -56,66 +57,69 @@ def solve(
 
     `budget` in seconds; without one every task gets its full number of steps, once. The run folder
     `directory` is filled as `solver.runfolder` says; `out` is a second place for the submission, `dataset` the
-    name of the set for the record. A task that
-    fails keeps its fallback answer, and its log row says why. `runner` does a job in a worker process.
+    name of the set for the record. With `resume` the folder's earlier run goes on: answered tasks are not done
+    again. A task that fails keeps its fallback answer, and its log row says why. `runner` does a job in a worker
+    process.
     """
     clock = Budget(budget)
     tasks = challenges.tasks if tasks is None else tasks
     where = pick_device(device)
     devices = _devices(where, workers, len(tasks))
-    document = Document(directory / "submission.json", challenges.test_inputs)
-    copies = [document] if out is None else [document, Document(out, challenges.test_inputs)]
-    if source.resolve() != (directory / "challenges.json").resolve():
-        shutil.copyfile(source, directory / "challenges.json")
     threads = max(1, cpu_count() // len(devices)) if where.type == "cpu" else 1
     record = _record(challenges, source, config, budget, seed, where, devices)
     record |= {"dataset": dataset, "threads": threads}
+    if resume:
+        _check_same(directory, record)
+    answers = Answers(directory, challenges, config.rule, out)
+    if resume:
+        answers.restore()
+    if source.resolve() != (directory / "challenges.json").resolve():
+        shutil.copyfile(source, directory / "challenges.json")
     write_json(directory / "config.json", record)
+    for task_id, error in challenges.errors.items():
+        outcome = failure(task_id, 0, str(error))
+        answers.take(outcome, outcome.row)
     by_id = {task.id: task for task in tasks}
     sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
-    pools: dict[tuple[str, int], Pool] = {}
-    answered: set[str] = set()
-    for task_id, error in challenges.errors.items():
-        append_line(directory / "log.jsonl", {"task": task_id, "copy": 0, "error": str(error)})
-
-    def finish(outcome: Outcome, row: dict) -> None:
-        answered.add(outcome.task_id)
-        append_line(directory / "log.jsonl", row)
-        for index, pool in enumerate(outcome.pools or ()):
-            key = outcome.task_id, index
-            if key in pools:
-                pools[key].merge(pool)
-            else:
-                pools[key] = pool
-            append_pool(directory / "pools.jsonl", *key, pools[key])
-            if len(pools[key]):
-                spare = fallback(challenges.test_inputs[outcome.task_id][index])
-                attempts = two_attempts(pools[key], config.rule, spare)
-                for copy in copies:
-                    copy.set(*key, *attempts)
-
+    wanted = [task for task in tasks if task.id not in answers.heard]
+    copy = 0
     with Workers(config, seed=seed, devices=devices, threads=threads, runner=runner) as crew:
         for round in range(config.max_copies):
-            wanted = [t for t in tasks if round == 0 or not _agreed(t, pools, config)]
-            if not wanted or (round and (budget is None or clock.left() < 0.05 * budget)):
-                break
-            queue = Queue(_jobs(wanted, sizes, config.stack, round, len(devices)), clock, len(devices))
+            queue = Queue(_jobs(wanted, sizes, config.stack, copy, len(devices)), clock, len(devices))
             done = 0
             for worker, job, outcomes, started, ended in crew.run(queue, by_id):
                 for outcome in outcomes:
                     spent = {"worker": worker, "started": round_to(started), "ended": round_to(ended)}
-                    finish(outcome, {**outcome.row, **spent})
-                for copy in copies:
-                    copy.write()
+                    answers.take(outcome, {**outcome.row, **spent})
+                answers.write()
                 done += len(job.task_ids)
                 listen(Progress(done, len(wanted), round, clock.left()))
+            wanted = [task for task in tasks if not answers.agreed(task.id, config.agreed)]
+            copy = answers.copies
+            if not wanted or budget is None or clock.left() < 0.05 * budget:
+                break
     for task in tasks:
-        if task.id not in answered:
-            finish(out_of_time := failure(task.id, 0, "no time left in the budget"), out_of_time.row)
+        if task.id not in answers.heard:
+            outcome = failure(task.id, 0, "no time left in the budget")
+            answers.take(outcome, outcome.row)
     record["finished"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     record["seconds"] = round_to(clock.elapsed())
     write_json(directory / "config.json", record)
-    return copies[-1].path
+    return answers.documents[-1].path
+
+
+def _check_same(directory: Path, record: dict) -> None:
+    """ValueError unless the run folder holds a run of the same tasks, weights and seed."""
+    path = directory / "config.json"
+    try:
+        before = orjson.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{directory}: holds no run to resume: {error}") from None
+    for what, own in (("challenges", record["challenges"]["sha256"]), ("weights", record["weights"].get("sha256"))):
+        if before[what].get("sha256") != own:
+            raise ValueError(f"{directory}: was run with other {what}, so it cannot be resumed with these")
+    if before["seed"] != record["seed"]:
+        raise ValueError(f"{directory}: was run with seed {before['seed']}, not {record['seed']}")
 
 
 def round_to(seconds: float) -> float:
@@ -131,17 +135,6 @@ def _jobs(tasks: list[Task], sizes: dict[str, int], stack: int, copy: int, worke
         many = max(1, min(int(stack * min(1.0, (16 / size) ** 2)), -(-len(ids) // workers)))
         jobs += [Job(tuple(ids[i : i + many]), size, copy) for i in range(0, len(ids), many)]
     return jobs
-
-
-def _agreed(task: Task, pools: dict[tuple[str, int], Pool], config: SolveConfig) -> bool:
-    """Whether the best candidate of every test input has nearly all the views."""
-    for index in range(len(task.test_inputs)):
-        pool = pools.get((task.id, index))
-        if pool is None or not len(pool):
-            return False
-        if RULES[config.rule](pool)[0].views < config.agreed * pool.total_views:
-            return False
-    return True
 
 
 def _devices(where, workers: int | None, tasks: int) -> list[str]:

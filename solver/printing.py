@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import orjson
 from tqdm import tqdm
 
 from solver import checkpoint
 from solver.pipeline import Progress
+from solver.runfolder import read_log
 from solver.tasks import load_solutions
 from submission.document import read
 from submission.score import score
@@ -17,16 +19,19 @@ from voting import load_pools
 
 
 class ProgressBar:
-    """One live bar with the time left; where the output is no terminal, a plain line every few tasks."""
+    """One live bar with the time left and, where `hits` can tell, the tasks solved so far; where the output is no
+    terminal, a plain line after every job."""
 
-    def __init__(self, total: int, budget: float | None) -> None:
+    def __init__(self, total: int, budget: float | None, hits: Callable[[], int] | None = None) -> None:
         self.live = sys.stderr.isatty()
         self.bar = tqdm(total=total, unit="task", dynamic_ncols=True, disable=not self.live)
         self.round = 0
-        self.budget = budget
+        self.budget, self.hits = budget, hits
 
     def update(self, progress: Progress) -> None:
-        left = "" if self.budget is None else f"{_minutes(progress.left)} of the budget left"
+        facts = [f"{self.hits()} solved"] if self.hits else []
+        facts += [f"{_minutes(progress.left)} of the budget left"] if self.budget else []
+        left = ", ".join(facts)
         if not self.live:
             name = "tasks answered" if progress.round == 0 else f"tasks tried again (round {progress.round + 1})"
             print(f"{progress.done}/{progress.total} {name}  {left}", file=sys.stderr, flush=True)
@@ -49,9 +54,7 @@ def run_table(directory: Path) -> str:
     """One line per task and test input of a run folder: canvas, steps, seconds, votes, and, where solutions
     are there, hit or miss."""
     rows: dict[str, list[dict]] = {}
-    log = directory / "log.jsonl"
-    for line in log.read_bytes().splitlines() if log.exists() else ():
-        row = orjson.loads(line)
+    for row in read_log(directory / "log.jsonl"):
         rows.setdefault(row["task"], []).append(row)
     pools = load_pools(directory / "pools.jsonl") if (directory / "pools.jsonl").exists() else {}
     attempts = read(directory / "submission.json")
@@ -95,6 +98,12 @@ def score_lines(submission: Path, solutions: Path) -> str:
     if result.unscored:
         lines.append(f"not scored, no solution known: {', '.join(result.unscored)}")
     return "\n".join(lines)
+
+
+def spread(scores: list[float]) -> str:
+    """Mean, standard deviation and range of the scores (0 to 1) of runs that differ in their seed."""
+    mean, low, high = statistics.mean(scores), min(scores), max(scores)
+    return f"mean {mean:.2%}, standard deviation {statistics.stdev(scores):.2%}, from {low:.2%} to {high:.2%}"
 
 
 def weights_table() -> str:

@@ -41,8 +41,31 @@ def write_json(path: Path, document: object) -> None:
 
 
 def append_line(path: Path, row: dict) -> None:
-    """One JSON line, on disk when this returns."""
-    with open(path, "ab") as file:
+    """One JSON line, on disk when this returns; half a line that a killed run left is cut off first."""
+    with open(path, "ab+") as file:
+        file.seek(max(0, file.tell() - 1))
+        if file.read() not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
         file.write(orjson.dumps(row) + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_log(path: Path) -> list[dict]:
+    """The rows of a log, in order; none if there is no log yet. A last line that a killed run left half-written
+    is skipped; ValueError names any other that is no row."""
+    rows = []
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = orjson.loads(line)
+            row["task"]
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                break
+            raise ValueError(f"{path}, line {number}: not a log row ({error!r})") from None
+        rows.append(row)
+    return rows

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from solver.runfolder import read_log
 from solver.tasks import Challenges, Grid, Task, TaskError, load_challenges, load_solutions
 from submission.document import Attempts, read
 from voting import Pool, load_pools
@@ -97,17 +98,8 @@ def _object(path: Path) -> dict:
 
 def _log(path: Path) -> dict[str, list[dict]]:
     rows = defaultdict(list)
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-            rows[row["task"]].append(row)
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):  # no line end: the run was killed, or is still, writing it
-                break
-            raise ValueError(f"{path}, line {number}: not a log row ({error!r})") from None
+    for row in read_log(path):
+        rows[row["task"]].append(row)
     return dict(rows)
 
 

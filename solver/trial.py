@@ -7,7 +7,9 @@ from pathlib import Path
 from solver import checkpoint
 from solver.datasets import DataSet
 from solver.runfolder import write_json
-from solver.tasks import Task, challenge_json
+from solver.tasks import Grid, Task, challenge_json
+from submission.document import read
+from submission.score import score
 
 
 def write_challenges(directory: Path, tasks: list[Task]) -> Path:
@@ -21,6 +23,12 @@ def write_solutions(directory: Path, data: DataSet, tasks: list[Task]) -> None:
     """`solutions.json` in a run folder, for the scorer, once the solving has ended."""
     outputs = {task.id: [grid.tolist() for grid in data.solutions[task.id]] for task in tasks}
     write_json(directory / "solutions.json", outputs)
+
+
+def solved_so_far(directory: Path, solutions: dict[str, list[Grid]]) -> int:
+    """How many tasks the submission in a run folder has right at this moment: for the progress bar alone."""
+    hits = score(read(directory / "submission.json"), solutions).hits
+    return sum(all(own) for own in hits.values())
 
 
 def trained_on(weights: str, data: DataSet, tasks: list[Task]) -> list[str]:

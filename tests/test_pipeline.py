@@ -67,6 +67,23 @@ def test_a_run_is_complete_valid_and_repeats_exactly(challenges, tmp_path):
     assert texts[0] == texts[1]
 
 
+def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(challenges, tmp_path):
+    loaded = load_challenges(challenges)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for directory in (whole, parts):
+        directory.mkdir()
+    expected = solve(loaded, challenges, whole, TOY, workers=2, device="cpu").read_bytes()
+    solve(loaded, challenges, parts, TOY, tasks=loaded.tasks[:2], workers=2, device="cpu")
+    with open(parts / "log.jsonl", "ab") as log:
+        log.write(b'{"task": "half a li')  # as a kill would leave it
+    path = solve(loaded, challenges, parts, TOY, workers=2, device="cpu", resume=True)
+    assert path.read_bytes() == expected
+    rows = (parts / "log.jsonl").read_text().count('"views"')
+    assert rows == 4  # nothing was done twice
+    with pytest.raises(ValueError, match="seed 0, not 1"):
+        solve(loaded, challenges, parts, TOY, workers=2, device="cpu", seed=1, resume=True)
+
+
 def sabotaged(network, tasks, job, config, **rest):
     """Runs in the workers: the task named in FAIL raises, the one in DIE takes its process with it."""
     if tasks[0].id == os.environ["DIE"]:
