@@ -30,7 +30,7 @@ class AdaptConfig:
 
     steps: int = 300
     batch: int = 8
-    lr: float = 3e-3
+    lr: float = 2e-3
     task_lr: float = 1e-2
     clip: float = 1.0
     warmup: int = 5

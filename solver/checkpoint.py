@@ -87,13 +87,19 @@ def save_bundle(
     return bundle
 
 
-def load(weights: str, seed: int = 0) -> Network:
-    """The network of a bundle, or for `random:SIZE` untrained weights of a named size, drawn with `seed`.
+def load(weights: str, seed: int = 0, *, loops: int | None = None) -> Network:
+    """The network of a bundle, or for `random:SIZE` untrained weights of a named size, drawn with `seed`, running
+    at most `loops` loop steps.
 
     ValueError if the file does not match its checksum or its configuration.
     """
-    if weights.startswith("random:"):
-        return _random(weights.removeprefix("random:"), seed)
+    network = _random(weights.removeprefix("random:"), seed) if weights.startswith("random:") else _load(weights)
+    if loops is not None:
+        network.config = dataclasses.replace(network.config, loops=min(loops, network.config.loops))
+    return network
+
+
+def _load(weights: str) -> Network:
     bundle = find(weights)
     try:
         data = bundle.path.read_bytes()

@@ -151,7 +151,8 @@ def _record(challenges: Challenges, source: Path, config: SolveConfig, budget, s
     if not config.weights.startswith("random:"):
         card = checkpoint.find(config.weights).card
         weights |= {key: card[key] for key in ("sha256", "parameters")}
-    network = checkpoint.load(config.weights, seed)  # fails here, with one clear line, rather than in a worker
+    # Loaded here once so that what is wrong with weights is one clear line, and not a worker's death.
+    network = checkpoint.load(config.weights, seed, loops=config.loops)
     return {
         "version": __version__,
         "command": " ".join(["tinyarc", *sys.argv[1:]]),

@@ -68,7 +68,7 @@ def _serve(pipe: Connection, settings: WorkerSettings) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     device = torch.device(settings.device)
     prepare(device, settings.threads)
-    network = checkpoint.load(settings.config.weights, settings.seed)
+    network = checkpoint.load(settings.config.weights, settings.seed, loops=settings.config.loops)
     dtype = compute_dtype(device)
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         pipe.send(READY)

@@ -63,6 +63,18 @@ def test_verify_finds_a_planted_overlap(tmp_path, sources):
     assert checkpoint.overlaps(planted, data)[stolen.id] == len(own)
 
 
+def test_bundled_weights_load_and_never_saw_a_pair_they_are_scored_on():
+    bundles = checkpoint.bundled()
+    assert "nano" in [bundle.name for bundle in bundles]
+    for bundle in bundles:
+        network = checkpoint.load(bundle.name)
+        assert sum(p.numel() for p in network.parameters()) == bundle.card["parameters"]
+        assert len(checkpoint.load_hashes(bundle.hashes_path)) == bundle.card["pairs_trained_on"]
+        assert checkpoint.overlaps(bundle, datasets.load(bundle.card["target"])) == {}
+        train1 = datasets.load("arc1-train")
+        assert set(datasets.held_out(train1)).isdisjoint(checkpoint.overlaps(bundle, train1))
+
+
 def test_a_bundle_loads_as_it_was_saved_and_not_if_a_bit_flips(tmp_path, sources):
     network = checkpoint.load("random:toy", seed=3)
     bundle = checkpoint.save_bundle(tmp_path, "mine", network, {}, sources.hashes)
