@@ -24,7 +24,7 @@ class SolveConfig:
     predict: PredictConfig = PredictConfig()
     adapt_share: float = 0.88
     leave_one_out: bool = False
-    rule: str = "product"
+    rule: str = "confidence"
     agreed: float = 0.9
     max_copies: int = 16
 
