@@ -57,15 +57,13 @@ class Answers:
         for document in self.documents:
             document.write()
 
-    def agreed(self, task_id: str, share: float) -> bool:
-        """Whether the best candidate of every test input has at least this share of the views."""
+    def agreement(self, task_id: str) -> float:
+        """The share of the views that gave the best candidate, 0 to 1; the least over a task's test inputs."""
+        shares = []
         for index in range(len(self.challenges.test_inputs[task_id])):
             pool = self.pools.get((task_id, index))
-            if pool is None or not len(pool):
-                return False
-            if RULES[self.rule](pool)[0].views < share * pool.total_views:
-                return False
-        return True
+            shares.append(RULES[self.rule](pool)[0].views / pool.total_views if pool else 0.0)
+        return min(shares)
 
     def _vote(self, task_id: str, index: int) -> None:
         pool = self.pools[task_id, index]

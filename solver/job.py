@@ -48,9 +48,10 @@ def run_job(
     end = None if job.seconds is None else begun + job.seconds
     slots = [_slots(task, job.copy, seed, config) for task in tasks]
     share = None if job.seconds is None else job.seconds * config.adapt_share
+    recipe = config.adapt if job.seconds is None else replace(config.adapt, steps=config.budget_steps)
     try:
         flat = [slot for own in slots for slot in own]
-        adapted = adapt(network, flat, job.size, config.adapt, device=device, dtype=dtype, seconds=share)
+        adapted = adapt(network, flat, job.size, recipe, device=device, dtype=dtype, seconds=share)
     except Exception as error:
         if len(tasks) == 1:
             return [failure(tasks[0].id, job.copy, f"{type(error).__name__}: {error}")]

