@@ -118,6 +118,13 @@ def weights_table() -> str:
             f"{card['samples']:,} samples; to be scored on {card['target']}",
             f"  {card['pairs_trained_on']:,} different pairs: {data}",
         ]
+        if held := card.get("held_out_score"):
+            low, high = held["interval"]
+            lines.append(
+                f"  held out: {held['score']:.1%} [{low:.1%}, {high:.1%}] of {held['tasks']} {held['what']}, "
+                f"{held['core_seconds_a_task']} core-seconds each; from random weights "
+                f"{held['same_network_from_random_weights']:.1%}"
+            )
     return "\n".join(lines) or "no weights are bundled"
 
 
