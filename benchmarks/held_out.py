@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", default=["nano", "random:nano"])
     parser.add_argument("--adapt", action="append", help="changes to AdaptConfig, such as lr=1e-3,batch=16")
     parser.add_argument("--predict", default="", help="changes to PredictConfig, such as views=128")
+    parser.add_argument("--loops", type=int, default=2, help="loop steps to run")
     parser.add_argument("--copies", type=int, default=1, help="fine-tuned copies a task at most")
     parser.add_argument("--seconds", type=float, default=20.0, help="worker seconds a task, on average")
     parser.add_argument("--limit", type=int, default=48)
@@ -47,7 +48,7 @@ def main() -> None:
     lines = []
     for weights in arguments.weights:
         for recipe in arguments.adapt or [""]:
-            config = replace(presets.cpu(), weights=weights, max_copies=arguments.copies)
+            config = replace(presets.cpu(), weights=weights, loops=arguments.loops, max_copies=arguments.copies)
             config = replace(config, adapt=_changed(config.adapt, recipe))
             config = replace(config, predict=_changed(config.predict, arguments.predict))
             directory = new_directory(Path("runs"))

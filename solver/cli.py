@@ -205,12 +205,11 @@ def _run_directory(arguments) -> Path:
     return arguments.run_dir
 
 
-def _run(arguments, challenges, source: Path, directory: Path, tasks, *, out=None, dataset=None, hits=None):
+def _run(arguments, config, challenges, source: Path, directory: Path, tasks, *, out=None, dataset=None, hits=None):
     """Solves with a progress bar; returns the submission's path."""
     from solver.pipeline import solve
     from solver.printing import ProgressBar
 
-    config = _config(arguments)
     budget = None if arguments.steps is not None else arguments.budget
     with ProgressBar(len(tasks), budget, hits) as bar:
         return solve(
@@ -235,9 +234,9 @@ def _solve(arguments) -> int:
             raise ValueError(f"{arguments.challenges}: has no task {', '.join(sorted(missing))}")
         tasks = [task for task in tasks if task.id in wanted]
     tasks = tasks[: arguments.limit]
-    _config(arguments)
+    config = _config(arguments)
     directory = _run_directory(arguments)
-    path = _run(arguments, challenges, arguments.challenges, directory, tasks, out=arguments.out)
+    path = _run(arguments, config, challenges, arguments.challenges, directory, tasks, out=arguments.out)
     print(run_table(directory))
     _try_report(directory)
     print(f"{path}: {len(challenges.test_inputs)} tasks, run folder {directory}")
@@ -279,7 +278,7 @@ def _trial(arguments, data, tasks) -> float:
     from solver.tasks import load_challenges
     from solver.trial import solved_so_far, trained_on, write_challenges, write_solutions
 
-    _config(arguments)
+    config = _config(arguments)
     if seen := trained_on(arguments.weights, data, tasks):
         warning = f"{arguments.weights} was trained on pairs of {len(seen)} of these {len(tasks)} tasks"
         if not getattr(arguments, "allow_overlap", False):
@@ -290,7 +289,7 @@ def _trial(arguments, data, tasks) -> float:
     challenges = load_challenges(source)
     print(f"{len(tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
     hits = functools.partial(solved_so_far, directory, {task.id: data.solutions[task.id] for task in tasks})
-    _run(arguments, challenges, source, directory, challenges.tasks, dataset=data.name, hits=hits)
+    _run(arguments, config, challenges, source, directory, challenges.tasks, dataset=data.name, hits=hits)
     write_solutions(directory, data, tasks)
     print(run_table(directory))
     evaluation = evaluate(read_run(directory))

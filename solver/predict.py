@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from solver.canvas import BACKGROUND, TOKENS, Packed, Placement, cell_log_probs, decode, pack, random_placement, render
 from solver.model import Network
 from solver.sizes import expected_size
-from solver.tasks import MAX_SIDE, Task
+from solver.tasks import MAX_SIDE, Grid, Task
 from tta import Views, identity_views, spread_views, view_size
 from voting import Pool
 
@@ -54,9 +54,20 @@ def draw_views(
     return views, random_placement(*sides, size, generator, move=config.move)
 
 
-def chunk_size(size: int, config: PredictConfig) -> int:
-    """How many views are cast at once on canvases of `size`."""
-    return max(4, round(config.chunk * min(1.0, (16 / size) ** 2)))
+def look(
+    network: Network, grid: Grid, views: Views, place: Placement, size: int, chunk: int, *, device, dtype
+) -> Iterator[tuple[Views, Placement, Iterator[torch.Tensor]]]:
+    """Chunk after chunk of the views of a test input: the chunk's views and places on the device, and the logits
+    (1, V, size, size, 12) after each loop step. At most `chunk` views at once, fewer on canvases above 16."""
+    table = pack([grid], device)
+    chunk = max(4, round(chunk * min(1.0, (16 / size) ** 2)))
+    for begin in range(0, len(views), chunk):
+        part = slice(begin, begin + chunk)
+        some = Views(views.elements[part].to(device), views.palettes[part].to(device))
+        where = Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale)))
+        first = torch.zeros(len(some), dtype=torch.int64, device=device)
+        canvas = render(table, first, some, where, size)
+        yield some, where, network(canvas[None], first[None], some.elements[None], some.palettes[None], dtype=dtype)
 
 
 @torch.inference_mode()
@@ -80,18 +91,12 @@ def predict(
     grid = task.test_inputs[test_index]
     views, place = draw_views(task, test_index, size, config, seed)
     back = views.inverse()
-    table = pack([grid], device)
     pool, seen = Pool(), []
-    chunk = chunk_size(size, config)
-    for begin in range(0, config.views, chunk):
-        if begin and deadline is not None and clock() >= deadline:
+    for some, where, steps in look(network, grid, views, place, size, config.chunk, device=device, dtype=dtype):
+        if seen and deadline is not None and clock() >= deadline:
             break
-        part = slice(begin, begin + chunk)
-        some = Views(views.elements[part].to(device), views.palettes[part].to(device))
-        where = Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale)))
-        first = torch.zeros(len(some), dtype=torch.int64, device=device)
-        canvas = render(table, first, some, where, size)
-        *_, logits = network(canvas[None], first[None], some.elements[None], some.palettes[None], dtype=dtype)
+        begin = pool.total_views
+        *_, logits = steps
         log_probs = logits[0].log_softmax(-1)
         decoded = decode(cell_log_probs(log_probs, where)).cpu()
         for index, valid in enumerate(decoded.valid.tolist()):

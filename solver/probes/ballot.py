@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from solver.canvas import Placement, cell_log_probs, decode, pack, render
+from solver.canvas import Placement, cell_log_probs, decode, pack
 from solver.model import Network
-from solver.predict import PredictConfig, chunk_size, draw_views, likelihoods
+from solver.predict import PredictConfig, draw_views, likelihoods, look
 from solver.tasks import MAX_SIDE, Grid, Task
 from tta import Views
 from voting import Pool
@@ -65,24 +65,13 @@ def cast(
     """
     grid = task.test_inputs[test_index]
     views, place = draw_views(task, test_index, size, config, seed)
-    table = pack([grid], device)
     seen: list[list[torch.Tensor]] = []
-    chunk = chunk_size(size, config)
-    for begin in range(0, config.views, chunk):
-        some, where = _part(views, place, slice(begin, begin + chunk), device)
-        first = torch.zeros(len(some), dtype=torch.int64, device=device)
-        canvas = render(table, first, some, where, size)
-        steps = list(network(canvas[None], first[None], some.elements[None], some.palettes[None], dtype=dtype))
-        seen.append([logits[0].log_softmax(-1) for logits in (steps if every_step else steps[-1:])])
-    views, place = _part(views, place, slice(None), device)
+    for _, _, steps in look(network, grid, views, place, size, config.chunk, device=device, dtype=dtype):
+        logits = list(steps)
+        seen.append([step[0].log_softmax(-1) for step in (logits if every_step else logits[-1:])])
+    views = Views(views.elements.to(device), views.palettes.to(device))
+    place = Placement(*(t.to(device) for t in (place.top, place.left, place.scale)))
     return [_count(torch.cat(steps), views, place, size) for steps in zip(*seen, strict=True)]
-
-
-def _part(views: Views, place: Placement, part: slice, device: torch.device) -> tuple[Views, Placement]:
-    return (
-        Views(views.elements[part].to(device), views.palettes[part].to(device)),
-        Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale))),
-    )
 
 
 def _count(log_probs: torch.Tensor, views: Views, place: Placement, size: int) -> Ballot:

@@ -147,12 +147,12 @@ class Trainer:
     def validate(self, loops: int, limit: int = 128) -> float:
         """Share of validation pairs, at most `limit` a canvas size, that the averaged weights get right."""
         table, hits, total = self.validation, 0, 0
+        plain = dataclasses.replace(self.config.augmentation, max_scale=1, move=False)
+        sides = [table.inputs.height, table.inputs.width, table.outputs.height, table.outputs.width]
+        fitting = [choose_size(side) for side in torch.stack(sides).amax(0).tolist()]
         for size in self.config.mix:
-            sides = [table.inputs.height, table.inputs.width, table.outputs.height, table.outputs.width]
-            side = torch.stack(sides).amax(0)
-            chosen = [i for i, s in enumerate(side.tolist()) if choose_size(s) == size]
+            chosen = [i for i, own in enumerate(fitting) if own == size]
             for part in torch.tensor(chosen[:limit], dtype=torch.int64, device=self.device).split(64):
-                plain = dataclasses.replace(self.config.augmentation, max_scale=1, move=False)
                 views = identity_views(len(part), self.device)
                 plan = draw_plan(table, part, size, torch.Generator(self.device), plain, views)
                 canvas, target = render_plan(table, plan, size)
