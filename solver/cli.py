@@ -145,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--piece", type=seconds, help="stop after this much of the budget; --resume goes on")
     train.add_argument("--out", type=Path, default=None, help="folder (default checkpoints/PRESET)")
     train.add_argument("--resume", type=Path, default=None, metavar="DIR", help="continue in this folder")
+    train.add_argument("--warm", action="store_true", help="with --resume: extend from the decayed weights")
     train.add_argument("--rearc", type=Path, default=Path("../shared/data/rearc.npz"))
     train.add_argument("--conceptarc", type=Path, default=Path("../shared/data/conceptarc.json"))
     train.add_argument("--device", default="auto")
@@ -425,6 +426,7 @@ def _train(arguments) -> int:
         Limit(arguments.budget, arguments.steps),
         arguments.resume or arguments.out or Path("checkpoints") / arguments.preset,
         resume=arguments.resume is not None,
+        warm=arguments.warm,
         rearc=arguments.rearc,
         conceptarc=arguments.conceptarc,
         device=arguments.device,

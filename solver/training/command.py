@@ -26,6 +26,7 @@ def train_bundle(
     directory: Path,
     *,
     resume: bool,
+    warm: bool = False,
     rearc: Path | None,
     conceptarc: Path | None,
     device: str,
@@ -36,7 +37,8 @@ def train_bundle(
     """Trains, checkpoints into `directory` and leaves the bundle `config.name` there.
 
     With `resume` it continues from the directory's `latest.pt`, or, if that had reached the end of a shorter
-    schedule, from `undecayed.pt`. With `piece` it stops after that many seconds, ready to be resumed, and returns
+    schedule, from `undecayed.pt`; with `warm` from `latest.pt` all the same: the decayed weights, at the rate that
+    the longer schedule has there. With `piece` it stops after that many seconds, ready to be resumed, and returns
     None. Under `torchrun` all processes train together and the first one returns the bundle. ValueError if there
     is nothing to resume, or for missing data.
     """
@@ -56,7 +58,7 @@ def train_bundle(
     log(f"{len(sources.pairs)} pairs of {len(sources.pairs.ids)} tasks ({counts})")
     trainer = Trainer(config, sources, where, seed, world)
     if resume:
-        trainer.load_state(_resumable(directory, limit, where))
+        trainer.load_state(_resumable(directory, limit, where, warm))
         log(f"resumed at step {trainer.step}, after {trainer.seconds:.0f} s")
     ended = train(trainer, limit, directory, piece=piece, log=log)
     if not ended:
@@ -86,17 +88,18 @@ def train_bundle(
     return checkpoint.save_bundle(directory, config.name, trainer.average, card, sources.hashes)
 
 
-def _resumable(directory: Path, limit: Limit, device: torch.device) -> dict:
+def _resumable(directory: Path, limit: Limit, device: torch.device, warm: bool) -> dict:
     for name in ("latest.pt", "undecayed.pt"):
         path = directory / name
         if not path.is_file():
             continue
         state = torch.load(path, map_location=device, weights_only=True)
         step, seconds, _ = state["counters"]
-        if name == "undecayed.pt" or not state["ended"]:
-            return state
-        if limit.progress(step, seconds) >= 1.0:
+        unended = name == "undecayed.pt" or not state["ended"]
+        if not unended and limit.progress(step, seconds) >= 1.0:
             raise ValueError(f"{path}: is already trained to this limit; give a larger --budget to extend it")
+        if unended or warm:
+            return state
     raise ValueError(f"{directory}: holds no checkpoint to resume from")
 
 
