@@ -3,15 +3,34 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: solve test check rehearse wheelhouse clean
+.PHONY: solve test report check experiments pretrain evaluate rehearse wheelhouse clean
 solve: $(READY)
 	$(BIN)/tinyarc demo
 
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# The newest run as a page, in the browser. RUN=runs/... for another one.
+report: $(READY)
+	$(BIN)/tinyarc report $(RUN) --open
+
 check: $(READY)
 	$(BIN)/ruff check .
+
+# Training at scale, see docs/training.md. Each stops by itself after at most 9 minutes; the same command goes on.
+PRESET ?= base
+BUDGET ?= 50m
+SET ?= arc1-eval
+WEIGHTS ?= checkpoints/$(PRESET)/$(PRESET).safetensors
+experiments pretrain: export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/checkpoints/compiled
+experiments: $(READY)
+	$(BIN)/python benchmarks/experiments.py --preset $(PRESET) $(ARGS)
+
+pretrain: $(READY)
+	$(BIN)/tinyarc train --preset $(PRESET) --budget $(BUDGET) --piece 9m --continue $(ARGS)
+
+evaluate: $(READY)
+	$(BIN)/python benchmarks/evaluate.py $(SET) --weights $(WEIGHTS) $(ARGS)
 
 # A scored run on Kaggle, rehearsed without a network. ARGS="--short", "--budget 2h", "--python python3.12" ...
 rehearse: $(READY)

@@ -17,6 +17,7 @@ import orjson
 
 from solver import datasets, presets
 from solver.canvas import choose_size
+from solver.device import pick_device
 from solver.pipeline import solve
 from solver.printing import ProgressBar
 from solver.runfolder import new_directory, read_log, write_json
@@ -32,14 +33,17 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", default=["nano", "random:nano"])
     parser.add_argument("--adapt", action="append", help="changes to AdaptConfig, such as lr=1e-3,batch=16")
     parser.add_argument("--predict", default="", help="changes to PredictConfig, such as views=128")
-    parser.add_argument("--loops", type=int, default=2, help="loop steps to run")
+    parser.add_argument("--loops", type=int, help="loop steps to run (default: the preset's, 2 on a CPU)")
     parser.add_argument("--copies", type=int, default=1, help="fine-tuned copies a task at most")
     parser.add_argument("--seconds", type=float, default=20.0, help="worker seconds a task, on average")
     parser.add_argument("--limit", type=int, default=48)
     parser.add_argument("--skip", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, help="processes (default: 2 on a CPU, 1 on a GPU)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    gpu = pick_device().type == "cuda"
+    preset, workers = presets.gpu() if gpu else presets.cpu(), arguments.workers or (1 if gpu else 2)
+    loops = preset.loops if arguments.loops is None else arguments.loops
     data = datasets.load("arc1-train")
     ids = datasets.held_out(data, large=0)[arguments.skip : arguments.skip + arguments.limit]
     by_id = {task.id: task for task in data.tasks}
@@ -48,17 +52,17 @@ def main() -> None:
     lines = []
     for weights in arguments.weights:
         for recipe in arguments.adapt or [""]:
-            config = replace(presets.cpu(), weights=weights, loops=arguments.loops, max_copies=arguments.copies)
+            config = replace(preset, weights=weights, loops=loops, max_copies=arguments.copies)
             config = replace(config, adapt=_changed(config.adapt, recipe))
             config = replace(config, predict=_changed(config.predict, arguments.predict))
             directory = new_directory(Path("runs"))
             source = directory / "challenges.json"
             source.write_bytes(orjson.dumps(challenge_json(tasks)))
-            budget = arguments.seconds * len(tasks) / arguments.workers
+            budget = arguments.seconds * len(tasks) / workers
             with ProgressBar(len(tasks), budget) as bar:
                 solve(
                     load_challenges(source), source, directory, config,
-                    budget=budget, seed=arguments.seed, workers=arguments.workers, listen=bar.update,
+                    budget=budget, seed=arguments.seed, workers=workers, listen=bar.update,
                 )
             write_json(directory / "solutions.json", {i: [g.tolist() for g in own] for i, own in solutions.items()})
             lines.append(f"{weights} {recipe or 'as preset'}: {_summary(directory, tasks, solutions)}  [{directory}]")

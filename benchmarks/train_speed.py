@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import torch
 
-from solver.device import compute_dtype, pick_device, prepare
+from solver.device import pick_device, prepare, training_dtype
 from solver.model import MODELS, ModelConfig
 from solver.training.presets import TRAIN_PRESETS, nano
 from solver.training.pretrain import Trainer
@@ -56,7 +56,7 @@ def main() -> None:
                 f"{peak:8.2f} {tera / peak:6.1%} {ready:7.1f}"
             )
             print(lines[-1], flush=True)
-    print(f"\n{_describe(device)}, torch {torch.__version__}, {compute_dtype(device)}")
+    print(f"\n{_describe(device)}, torch {torch.__version__}, {training_dtype(device)}")
     print("model canvas  batch  samples/s     tokens/s  TFLOP/s  product  share  warm-up")
     print("\n".join(lines))
 

@@ -2,8 +2,8 @@
 
 The copies are stacked along a leading task axis, so that one step of one optimizer serves them all; what is
 drawn for a task depends on its own seed alone, so its copy is the same (to float tolerance) whatever stack it
-is in. Following VARC, every weight is trained; the new task's tokens start from the mean of the trained ones
-and learn faster.
+is in. Copies that have ended are taken out, and the stack goes on without them. Following VARC, every weight is
+trained; the new task's tokens start from the mean of the trained ones and learn faster.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import torch
 
 from solver.augment import Augmentation, Plan, draw_plan, pack_pairs, render_plan
 from solver.canvas import Placement
-from solver.model import Network, stack
+from solver.model import Network, pick, stack
 from solver.objective import backward, exact
+from solver.optimizer import ScaledAdamW, StackedAdamW
 from solver.tasks import Pair
 from tta import Views
 
@@ -85,50 +86,130 @@ def adapt(
 
     Ends after `config.steps` steps or, where given, about when `seconds` are over, whichever comes first; the
     rates follow whichever is further. A copy whose loss is not finite has `failed` and stops; the others go on.
+    With float16 the losses are scaled (see `ScaledAdamW`), and a copy whose scale is lost has `failed` too.
     """
-    begun = last = clock()
-    count = len(slots)
-    stacked = stack(network, count).to(device)
-    optimizer = StackedAdamW(stacked, config)
+    begun = clock()
+    count, every = len(slots), look_every(device)
+    result = working = stack(network, count).to(device)
+    rates = [config.task_lr if name == "conditioning.tasks" else config.lr for name, _ in working.named_parameters()]
+    optimizer = (ScaledAdamW if dtype == torch.float16 else StackedAdamW)(working, rates, config.clip)
     feed = _Feed(slots, size, config, device)
-    first_row = torch.zeros(count, config.batch, dtype=torch.int64, device=device)
-    progress = torch.zeros(count, dtype=torch.float64)
-    settled, failed = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
-    streak, taken = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
-    smooth = None
-    while (active := (progress < 1.0 - 1e-9) & ~failed).any():
-        canvas, target, views = feed.next()
-        steps = stacked(
-            canvas,
-            first_row,
-            views.elements.view(count, -1),
-            views.palettes.view(count, -1, 10),
-            detach=config.supervision == "detached",
-            dtype=dtype,
-        )
-        loss, logits = backward(steps, stacked.config.loops, target, config.supervision)
-        optimizer.step((active * _rate(progress, taken, config)).to(device))
-        right = exact(logits, target).all(1).cpu()
-        mean, worst = loss.mean(1).cpu(), loss.amax(1).cpu()
-        failed |= active & ~mean.isfinite()
-        smooth = mean if smooth is None else torch.where(active, smooth.lerp(mean, 0.1), smooth)
-        streak = torch.where(right & (worst < config.margin), streak + 1, torch.where(active, 0, streak))
-        taken += active
-        now = clock()
-        pace = max(1.0 / config.steps, (now - last) / seconds if seconds else 0.0)
-        last = now
-        early = (streak >= config.patience) & (progress < 1.0 - config.decay)
-        settled |= early
-        progress[early] = 1.0 - config.decay
-        progress += torch.where(settled, max(pace, config.decay / config.settle), pace)
-    seconds = clock() - begun
-    return Adapted(stacked, taken.tolist(), smooth.tolist(), settled.tolist(), failed.tolist(), seconds)
+    ledger = _Ledger(count, config, seconds, begun)
+    held = torch.arange(count)  # the slots whose copies are in `working`
+    while (active := ledger.active()).any():
+        if active[held].sum() <= (1 - ENDED) * len(held):
+            _write_back(result, working, held.to(device))
+            copies = active[held].nonzero().flatten()
+            held = held[copies]
+            feed.keep(copies)
+            copies = copies.to(device)
+            working = pick(working, copies)
+            optimizer.keep(working, copies)
+        told = []
+        for factor in ledger.rates(every)[:, held].to(device):
+            canvas, target, views = feed.next()
+            steps = working(
+                canvas,
+                torch.zeros(len(held), config.batch, dtype=torch.int64, device=device),
+                views.elements.view(len(held), -1),
+                views.palettes.view(len(held), -1, 10),
+                detach=config.supervision == "detached",
+                dtype=dtype,
+            )
+            loss, logits = backward(steps, working.config.loops, target, config.supervision, optimizer.scale)
+            optimizer.step(factor)
+            told.append(_tell(loss, exact(logits, target), optimizer.lost()))
+        ledger.record(held, torch.stack(told).cpu(), clock())
+    _write_back(result, working, held.to(device))
+    lists = (t.tolist() for t in (ledger.taken, ledger.smooth, ledger.settled, ledger.failed))
+    return Adapted(result, *lists, clock() - begun)
 
 
-def _rate(progress: torch.Tensor, taken: torch.Tensor, config: AdaptConfig) -> torch.Tensor:
-    """Share of the peak rate for each copy: float32 (N,)."""
-    rising = (taken + 1) / config.warmup if config.warmup else torch.ones_like(progress)
-    return torch.minimum(rising, (1.0 - progress) / config.decay).clamp(0.0, 1.0).float()
+ENDED = 0.25
+"""Share of a stack that must have ended before it is made smaller: no step costs more than a third too much, and
+making it smaller, which costs about as much as a step of the optimizer, is done 12 times at most from 32 copies."""
+
+NEARLY = 1e-6
+"""What a progress may lack of 1 at its end: a step's share is rounded to float32, and 400 may come to a little less."""
+
+
+def look_every(device: torch.device) -> int:
+    """Steps between looks at how the copies do. Each look waits for the device, so a GPU is asked less often."""
+    return 4 if device.type == "cuda" else 1
+
+
+@torch.no_grad()
+def _write_back(result: Network, working: Network, held: torch.Tensor) -> None:
+    """Puts the copies of the `working` stack in their places, `held`, in the `result`."""
+    if working is not result:
+        for whole, part in zip(result.parameters(), working.parameters(), strict=True):
+            whole[held] = part
+
+
+def _tell(loss: torch.Tensor, right: torch.Tensor, lost: torch.Tensor | None) -> torch.Tensor:
+    """What is to be known of a step, float32 (3, N): mean and worst `loss` (N, B), and 1 where all of `right`
+    (N, B) hold. The loss of a copy that is `lost` is not a number."""
+    mean = loss.mean(1)
+    if lost is not None:
+        mean = mean.masked_fill(lost, float("nan"))
+    return torch.stack([mean, loss.amax(1), right.all(1).float()])
+
+
+class _Ledger:
+    """How far every slot is, from 0 to 1, and how it does; on the CPU."""
+
+    def __init__(self, count: int, config: AdaptConfig, seconds: float | None, now: float) -> None:
+        self.config, self.seconds, self.last, self.pace = config, seconds, now, 1.0 / config.steps
+        self.progress = torch.zeros(count, dtype=torch.float64)
+        self.settled, self.failed = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
+        self.streak, self.taken = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
+        self.smooth: torch.Tensor | None = None
+
+    def active(self) -> torch.Tensor:
+        """Bool (N,): slots that have not ended."""
+        return (self.progress < 1.0 - NEARLY) & ~self.failed
+
+    def rates(self, many: int) -> torch.Tensor:
+        """Shares of the peak rates for the next `many` steps, as far as can be foreseen: float32 (K, N), with K below
+        `many` where all will have ended before. At least one slot must be active."""
+        progress, taken, table = self.progress.clone(), self.taken.clone(), []
+        while len(table) < many:
+            active = (progress < 1.0 - NEARLY) & ~self.failed
+            if table and not active.any():
+                break
+            table.append(active * self._rate(progress, taken))
+            progress += self._paces()
+            taken += active
+        return torch.stack(table)
+
+    def record(self, held: torch.Tensor, told: torch.Tensor, now: float) -> None:
+        """Enters K steps of the slots `held`, `told` (K, 3, M) by `_tell`, done by the time `now`."""
+        config, spent = self.config, (now - self.last) / len(told)
+        self.pace = max(1.0 / config.steps, spent / self.seconds if self.seconds else 0.0)
+        self.last = now
+        for step in told:
+            mean, worst, right = torch.zeros(3, len(self.progress)).index_copy_(1, held, step)
+            active = self.active()
+            self.failed |= active & ~mean.isfinite()
+            self.smooth = mean if self.smooth is None else torch.where(active, self.smooth.lerp(mean, 0.1), self.smooth)
+            good = (right > 0) & (worst < config.margin)
+            self.streak = torch.where(good, self.streak + 1, torch.where(active, 0, self.streak))
+            self.taken += active
+            early = (self.streak >= config.patience) & (self.progress < 1.0 - config.decay)
+            self.settled |= early
+            self.progress[early] = 1.0 - config.decay
+            self.progress += self._paces()
+
+    def _paces(self) -> torch.Tensor:
+        """What a step adds to the progress of each slot: float64 (N,)."""
+        config = self.config
+        return torch.where(self.settled, max(self.pace, config.decay / config.settle), self.pace).double()
+
+    def _rate(self, progress: torch.Tensor, taken: torch.Tensor) -> torch.Tensor:
+        """Share of the peak rate at a `progress`, after steps `taken`: float32 (N,)."""
+        config = self.config
+        rising = (taken + 1) / config.warmup if config.warmup else torch.ones_like(progress)
+        return torch.minimum(rising, (1.0 - progress) / config.decay).clamp(0.0, 1.0).float()
 
 
 class _Feed:
@@ -144,6 +225,14 @@ class _Feed:
         self.firsts = [sum(len(s.pairs) for s in slots[:i]) for i in range(len(slots))]
         self.drawn = 0
         self.plans: list[Plan] = []
+
+    def keep(self, copies: torch.Tensor) -> None:
+        """Goes on with the slots of these indices (on the CPU) only. What was drawn ahead for them stays."""
+        wanted, count = copies.tolist(), len(self.tables)
+        for name in ("tables", "generators", "firsts"):
+            setattr(self, name, [getattr(self, name)[i] for i in wanted])
+        copies = copies.to(self.device)
+        self.plans = [plan.part(lambda t: t.unflatten(0, (count, -1))[copies].flatten(0, 1)) for plan in self.plans]
 
     def next(self) -> tuple[torch.Tensor, torch.Tensor, Views]:
         """Canvases and targets (N, B, size, size) of the next step, and their N * B views, slot by slot."""
@@ -180,38 +269,3 @@ class _Feed:
                 strict=True,
             )
         ]
-
-
-class StackedAdamW:
-    """AdamW without decay for a stack: rate, clipping and momentum of each copy are its own."""
-
-    BETAS, EPS = (0.9, 0.98), 1e-8
-
-    def __init__(self, stacked: Network, config: AdaptConfig) -> None:
-        named = list(stacked.named_parameters())
-        self.parameters = [p for _, p in named]
-        self.peaks = [config.task_lr if name == "conditioning.tasks" else config.lr for name, _ in named]
-        self.clip = config.clip
-        self.mean = [torch.zeros_like(p) for p in self.parameters]
-        self.square = [torch.zeros_like(p) for p in self.parameters]
-        self.count = 0
-
-    @torch.no_grad()
-    def step(self, factor: torch.Tensor) -> None:
-        """One update with rates `factor` (N,) times the peaks; clears the gradients."""
-        self.count += 1
-        gradients = [p.grad for p in self.parameters]
-        norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
-        scale = (self.clip / (norm + 1e-6)).clamp(max=1.0)
-        gradients = [g * scale.view(-1, *[1] * (g.dim() - 1)) for g in gradients]
-        first, second = self.BETAS
-        torch._foreach_lerp_(self.mean, gradients, 1 - first)
-        torch._foreach_mul_(self.square, second)
-        torch._foreach_addcmul_(self.square, gradients, gradients, 1 - second)
-        root = torch._foreach_sqrt(self.square)
-        torch._foreach_div_(root, (1 - second**self.count) ** 0.5)
-        torch._foreach_add_(root, self.EPS)
-        for p, mean, divisor, peak in zip(self.parameters, self.mean, root, self.peaks, strict=True):
-            rate = (factor * (peak / (1 - first**self.count))).view(-1, *[1] * (p.dim() - 1))
-            p.sub_(rate * mean / divisor)
-            p.grad = None

@@ -8,49 +8,50 @@ from solver.job import Outcome
 from solver.runfolder import append_line, read_log
 from solver.tasks import Challenges
 from submission.document import Document, fallback
-from voting import RULES, Pool, append_pool, load_pools, two_attempts
+from voting import RULES, Pool, append_copy, load_copies, merged, two_attempts
 
 
 class Answers:
     """The growing answers of one run folder; complete and valid on disk from the moment of construction.
 
-    `out` is a second place for the submission. `heard`: ids of the tasks that have a log row; `copies`: how many
-    fine-tuned copies there have been of any task.
+    `out` is a second place for the submission; with `keep` submissions from before stay until `restore` has read
+    what they were made from. `finished`: (task id, copy) of every copy that gave an answer.
     """
 
-    def __init__(self, directory: Path, challenges: Challenges, rule: str, out: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, challenges: Challenges, rule: str, out: Path | None = None, *, keep: bool = False
+    ) -> None:
         self.directory, self.challenges, self.rule = directory, challenges, rule
         places = [directory / "submission.json"] + ([out] if out is not None else [])
-        self.documents = [Document(place, challenges.test_inputs) for place in places]
+        self.documents = [Document(place, challenges.test_inputs, keep=keep) for place in places]
+        self.copies: dict[tuple[str, int], dict[int, Pool]] = {}
         self.pools: dict[tuple[str, int], Pool] = {}
-        self.heard: set[str] = set()
-        self.copies = 0
+        self.finished: set[tuple[str, int]] = set()
 
     def restore(self) -> None:
-        """Takes over what an earlier, interrupted run left in the folder; failed tasks count as not heard of."""
-        log, pools = self.directory / "log.jsonl", self.directory / "pools.jsonl"
-        self.pools = load_pools(pools) if pools.exists() else {}
-        for row in read_log(log):
-            self.copies = max(self.copies, row["copy"] + 1)
-            if "error" not in row and (row["task"], 0) in self.pools:
-                self.heard.add(row["task"])
-        for task_id, index in self.pools:
-            self._vote(task_id, index)
+        """Takes over what an earlier, interrupted run left in the folder: every copy with a log row and its pools."""
+        rows = read_log(self.directory / "log.jsonl")
+        self.finished = {(row["task"], row["copy"]) for row in rows if "error" not in row}
+        for (task_id, index), copies in load_copies(self.directory / "pools.jsonl").items():
+            own = {copy: pool for copy, pool in copies.items() if (task_id, copy) in self.finished}
+            if own:
+                self.copies[task_id, index] = own
+                self._vote(task_id, index)
         self.write()
 
     def take(self, outcome: Outcome, row: dict) -> None:
-        """Logs an outcome as `row`, adds its pools and votes anew."""
-        self.heard.add(outcome.task_id)
+        """Keeps an outcome and votes anew: first its pools come to disk and then `row`, its line in the log, so that
+        a copy with a row is whole. A copy known already changes nothing."""
+        copy = row["copy"]
+        if (outcome.task_id, copy) in self.finished:
+            return
+        if outcome.pools is not None:
+            append_copy(self.directory / "pools.jsonl", outcome.task_id, copy, outcome.pools)
+            self.finished.add((outcome.task_id, copy))
         append_line(self.directory / "log.jsonl", row)
-        self.copies = max(self.copies, row["copy"] + 1)
         for index, pool in enumerate(outcome.pools or ()):
-            key = outcome.task_id, index
-            if key in self.pools:
-                self.pools[key].merge(pool)
-            else:
-                self.pools[key] = pool
-            append_pool(self.directory / "pools.jsonl", *key, self.pools[key])
-            self._vote(*key)
+            self.copies.setdefault((outcome.task_id, index), {})[copy] = pool
+            self._vote(outcome.task_id, index)
 
     def write(self) -> None:
         """Brings the submission to disk, in every place."""
@@ -62,11 +63,13 @@ class Answers:
         shares = []
         for index in range(len(self.challenges.test_inputs[task_id])):
             pool = self.pools.get((task_id, index))
-            shares.append(RULES[self.rule](pool)[0].views / pool.total_views if pool else 0.0)
+            ranked = RULES[self.rule](pool) if pool else []
+            shares.append(ranked[0].views / pool.total_views if ranked else 0.0)
         return min(shares)
 
     def _vote(self, task_id: str, index: int) -> None:
-        pool = self.pools[task_id, index]
+        copies = self.copies[task_id, index]
+        pool = self.pools[task_id, index] = merged(copies[copy] for copy in sorted(copies))
         if not len(pool):
             return
         spare = fallback(self.challenges.test_inputs[task_id][index])

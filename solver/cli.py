@@ -49,6 +49,14 @@ def seconds(text: str) -> float:
     return 3600 * hours + 60 * minutes + rest
 
 
+def fault(text: str) -> tuple[str, float]:
+    """`worker@3h`, `worker2@90m`, `parent@5h` -> who dies, and after how many seconds."""
+    match = re.fullmatch(r"(worker\d*|parent)@(.+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no fault; write worker@3h, worker2@90m or parent@5h")
+    return match[1], seconds(match[2])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tinyarc", description="The offline ARC Prize solver.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -61,6 +69,26 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--keep-going", action="store_true", help="report bad tasks and solve the others")
     _add_solving(solve)
     solve.set_defaults(run=_solve)
+
+    dry = commands.add_parser("dry-run", help="what solve would do in a budget, on this machine or another")
+    dry.add_argument("challenges", type=Path, metavar="CHALLENGES.json")
+    dry.add_argument("--profile", default="here", help="l4x4, t4x2, p100, h100, cpu or here (default)")
+    dry.add_argument("--weights", default="nano", help="a bundle's name, a .safetensors file or random:SIZE")
+    limits = dry.add_mutually_exclusive_group()
+    limits.add_argument("--budget", type=seconds, help="time for everything, e.g. 6m or 11h40m")
+    limits.add_argument("--steps", type=int, help="fine-tuning steps a task, without a budget")
+    dry.add_argument("--views", type=int, help="views of each test input")
+    dry.add_argument("--leave-one-out", action="store_true", help="a copy per support, trained without it")
+    dry.add_argument("--device", default="auto", help="the one to measure: auto, cpu, cuda, cuda:1 ...")
+    dry.add_argument("--workers", type=int, help="processes (default: one per core or GPU)")
+    dry.add_argument("--limit", type=int, help="only the first so many tasks")
+    guess = dry.add_mutually_exclusive_group()
+    guess.add_argument("--easy", type=float, default=0.15, help="share of tasks taken to settle early (default 0.15)")
+    guess.add_argument("--like", dest="run_as", type=Path, metavar="RUN_DIR", help="tasks do as those of this run did")
+    dry.add_argument("--fault", dest="faults", type=fault, action="append", default=[], metavar="WHO@TIME",
+                     help="worker@3h, worker2@90m or parent@5h: it dies then; may be given again")  # fmt: skip
+    dry.add_argument("--svg", type=Path, default=Path("dry-run.svg"), help="the picture (default dry-run.svg)")
+    dry.set_defaults(run=_dry_run)
 
     demo = commands.add_parser("demo", help="solve and score 16 small ARC-AGI-1 evaluation tasks")
     demo.add_argument("--limit", type=int, default=16, help="how many of them")
@@ -86,8 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     vote.set_defaults(run=_vote)
 
     report = commands.add_parser("report", help="a run as one HTML page")
-    report.add_argument("directory", type=Path, metavar="RUN_DIR")
+    report.add_argument("directory", type=Path, nargs="?", metavar="RUN_DIR", help="default: the newest in runs/")
     report.add_argument("-o", "--out", type=Path, help="default RUN_DIR/report.html")
+    report.add_argument("--open", action="store_true", help="show it in the browser")
     report.set_defaults(run=_report)
 
     show = commands.add_parser("show", help="a task in the terminal, or as a picture")
@@ -145,6 +174,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--piece", type=seconds, help="stop after this much of the budget; --resume goes on")
     train.add_argument("--out", type=Path, default=None, help="folder (default checkpoints/PRESET)")
     train.add_argument("--resume", type=Path, default=None, metavar="DIR", help="continue in this folder")
+    train.add_argument("--continue", dest="go_on", action="store_true", help="resume if there is a checkpoint")
+    train.add_argument("--init", metavar="BUNDLE", help="a new training begins with these weights")
     train.add_argument("--warm", action="store_true", help="with --resume: extend from the decayed weights")
     train.add_argument("--rearc", type=Path, default=Path("../shared/data/rearc.npz"))
     train.add_argument("--conceptarc", type=Path, default=Path("../shared/data/conceptarc.json"))
@@ -206,18 +237,40 @@ def _run_directory(arguments) -> Path:
     return arguments.run_dir
 
 
-def _run(arguments, config, challenges, source: Path, directory: Path, tasks, *, out=None, dataset=None, hits=None):
-    """Solves with a progress bar; returns the submission's path."""
+def _begin(arguments, config, tasks):
+    """The run folder, and the team of this process; (None, team) where it only lent its device to the team's leader,
+    and is done. After a restart by torchrun, the folder is the one from before."""
+    from solver.pipeline import lend
+    from solver.team import Team
+
+    team = Team.join()
+    if team is not None and not team.leads:
+        lend(team, config, tasks, seed=arguments.seed, device=arguments.device)
+        return None, team
+    if team is None or not team.began:
+        directory = _run_directory(arguments)
+    if team is not None:
+        directory = team.remember(None if team.began else directory)
+    return directory, team
+
+
+def _run(
+    arguments, config, challenges, source: Path, directory: Path, tasks, *, team, out=None, **known
+):
+    """Solves with a progress bar; `known`: `hits` for it, and `dataset` and `seen` for the record. Returns the
+    submission's path."""
     from solver.pipeline import solve
     from solver.printing import ProgressBar
 
     budget = None if arguments.steps is not None else arguments.budget
-    with ProgressBar(len(tasks), budget, hits) as bar:
+    again = team is not None and (directory / "config.json").exists()
+    with ProgressBar(len(tasks), budget, known.pop("hits", None)) as bar:
         return solve(
             challenges, source, directory, config,
             tasks=tasks, out=out, budget=budget, seed=arguments.seed,
-            device=arguments.device, workers=arguments.workers, dataset=dataset,
-            resume=arguments.resume is not None, listen=bar.update,
+            device=arguments.device, workers=arguments.workers, **known,
+            resume=again or arguments.resume is not None, listen=bar.update,
+            team=team, spent=team.spent if team else 0.0,
         )
 
 
@@ -235,12 +288,25 @@ def _solve(arguments) -> int:
             raise ValueError(f"{arguments.challenges}: has no task {', '.join(sorted(missing))}")
         tasks = [task for task in tasks if task.id in wanted]
     tasks = tasks[: arguments.limit]
+    if arguments.out is not None and arguments.out.resolve() == arguments.challenges.resolve():
+        raise ValueError(f"{arguments.out}: is the challenges file, which --out would overwrite")
     config = _config(arguments)
-    directory = _run_directory(arguments)
-    path = _run(arguments, config, challenges, arguments.challenges, directory, tasks, out=arguments.out)
+    directory, team = _begin(arguments, config, tasks)
+    if directory is None:
+        return 0
+    path = _run(arguments, config, challenges, arguments.challenges, directory, tasks, team=team, out=arguments.out)
     print(run_table(directory))
     _try_report(directory)
     print(f"{path}: {len(challenges.test_inputs)} tasks, run folder {directory}")
+    return 0
+
+
+def _dry_run(arguments) -> int:
+    from solver.dryrun.command import dry_run
+
+    names = ("profile", "budget", "weights", "steps", "views", "leave_one_out", "device", "workers", "limit")
+    names += ("easy", "run_as", "faults", "svg")
+    print(dry_run(arguments.challenges, **{name: getattr(arguments, name) for name in names}))
     return 0
 
 
@@ -266,13 +332,13 @@ def _eval(arguments) -> int:
         if arguments.seeds > 1 and arguments.run_dir is not None:
             own.run_dir = arguments.run_dir / f"seed-{seed}"
         scores.append(_trial(own, data, tasks))
-    if len(scores) > 1:
+    if len(scores) > 1 and None not in scores:
         print(f"{len(scores)} seeds: " + spread(scores))
     return 0
 
 
-def _trial(arguments, data, tasks) -> float:
-    """Solves, scores and reports; returns Kaggle's score, 0 to 1."""
+def _trial(arguments, data, tasks) -> float | None:
+    """Solves, scores and reports; returns Kaggle's score, 0 to 1, or None where another process of a team does."""
     from solver.evaluate import evaluate, format_evaluation
     from solver.printing import run_table
     from solver.runs import read_run
@@ -285,12 +351,17 @@ def _trial(arguments, data, tasks) -> float:
         if not getattr(arguments, "allow_overlap", False):
             raise ValueError(f"{warning}, {seen[0]} for one; --allow-overlap scores them all the same")
         print(f"NOT A FAIR SCORE: {warning}")
-    directory = _run_directory(arguments)
+    directory, team = _begin(arguments, config, tasks)
+    if directory is None:
+        return None
     source = write_challenges(directory, tasks)
     challenges = load_challenges(source)
     print(f"{len(tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
     hits = functools.partial(solved_so_far, directory, {task.id: data.solutions[task.id] for task in tasks})
-    _run(arguments, config, challenges, source, directory, challenges.tasks, dataset=data.name, hits=hits)
+    _run(
+        arguments, config, challenges, source, directory, challenges.tasks,
+        team=team, hits=hits, dataset=data.name, seen=seen,
+    )
     write_solutions(directory, data, tasks)
     print(run_table(directory))
     evaluation = evaluate(read_run(directory))
@@ -306,7 +377,7 @@ def _try_report(directory: Path) -> None:
 
     try:
         print(f"report: {write_report(read_run(directory), directory / 'report.html')}")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"no report: {error}")
 
 
@@ -332,9 +403,16 @@ def _vote(arguments) -> int:
 
 def _report(arguments) -> int:
     from solver.report import write_report
+    from solver.runfolder import newest
     from solver.runs import read_run
 
-    print(write_report(read_run(arguments.directory), arguments.out or arguments.directory / "report.html"))
+    directory = arguments.directory or newest(Path("runs"))
+    path = write_report(read_run(directory), arguments.out or directory / "report.html")
+    print(path)
+    if arguments.open:
+        import webbrowser
+
+        webbrowser.open(path.resolve().as_uri())
     return 0
 
 
@@ -415,7 +493,7 @@ def _verify(arguments) -> int:
 
 
 def _train(arguments) -> int:
-    from solver.training.command import train_bundle
+    from solver.training.command import log_table, train_bundle
     from solver.training.presets import TRAIN_PRESETS
     from solver.training.pretrain import Limit
 
@@ -426,7 +504,9 @@ def _train(arguments) -> int:
         Limit(arguments.budget, arguments.steps),
         arguments.resume or arguments.out or Path("checkpoints") / arguments.preset,
         resume=arguments.resume is not None,
+        go_on=arguments.go_on,
         warm=arguments.warm,
+        init=arguments.init,
         rearc=arguments.rearc,
         conceptarc=arguments.conceptarc,
         device=arguments.device,
@@ -436,4 +516,5 @@ def _train(arguments) -> int:
     if bundle is None:  # paused, or not the first of several processes
         return 0
     print(f"{bundle.path}: {bundle.card['parameters']:,} parameters, sha256 {bundle.card['sha256'][:16]}")
+    print(log_table(bundle.card["log"]))
     return 0

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 
 import torch
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` is the first CUDA device, or the CPU; anything else is a torch device name. ValueError if absent."""
+    """`auto` is the first CUDA device, or the CPU where none can be used; anything else is a torch device name.
+    ValueError if it is absent, or a card for which this torch was not built."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() and has_kernels(torch.device("cuda")) else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -21,17 +23,46 @@ def pick_device(name: str = "auto") -> torch.device:
         raise ValueError(f"device {name!r}: this machine has no usable CUDA GPU")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA GPUs")
+    if device.type == "cuda" and not has_kernels(device):
+        raise ValueError(f"device {name!r}: torch {torch.__version__} was not built for {_architecture(device)}")
     return device
 
 
+def has_kernels(device: torch.device) -> bool:
+    """Whether this build of torch has kernels for a CUDA card: for its own architecture, an earlier one of the same
+    major version, or code that the driver can translate. Recent builds leave out a P100, which then fails at its
+    first kernel although CUDA is there."""
+    major, minor = torch.cuda.get_device_capability(device)
+    built = [re.match(r"(sm|compute)_(\d+)(\d)", name) for name in torch.cuda.get_arch_list()]
+    if not any(built):
+        return True  # not a list of CUDA architectures, so nothing is known
+    return any(
+        (int(m[2]), int(m[3])) <= (major, minor) and (m[1] == "compute" or int(m[2]) == major) for m in built if m
+    )
+
+
+def _architecture(device: torch.device) -> str:
+    return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
+
+
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively (Ampere and later; x86 with AVX512-BF16 or AMX),
-    else float32. Weights and optimizer state are float32 everywhere."""
+    """The activations' type: bfloat16 where the hardware multiplies it natively (Ampere and later; x86 with
+    AVX512-BF16 or AMX), float16 on cards whose tensor cores know only that (V100, T4), else float32. Weights and
+    optimizer state are float32 everywhere."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float32
+        capability = torch.cuda.get_device_capability(device)
+        if capability >= (8, 0):
+            return torch.bfloat16
+        return torch.float16 if capability >= (7, 0) else torch.float32
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     native = any(getattr(torch.cpu, probe, bool)() for probe in probes)
     return torch.bfloat16 if native else torch.float32
+
+
+def training_dtype(device: torch.device) -> torch.dtype:
+    """`compute_dtype`, but float32 in place of float16: pretraining does not scale its loss."""
+    dtype = compute_dtype(device)
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
 def prepare(device: torch.device, threads: int | None = None) -> None:

@@ -112,6 +112,7 @@ class Evaluation:
     oracle: `score`, had every candidate of the pools been submitted.
     `outputs` and `solved` have Wilson's interval; the others are bootstrapped over tasks.
     breakdown: {what the tasks are grouped by: its groups}. seconds: mean of one worker a task.
+    seen: how many of the run's tasks the weights were trained on, as the run recorded it.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Evaluation:
     oracle: Estimate
     breakdown: dict[str, list[Group]]
     seconds: float | None
+    seen: int
 
     @property
     def statuses(self) -> dict[str, int]:
@@ -175,6 +177,7 @@ def evaluate(run: Run) -> Evaluation:
             "supports": _groups(scored, lambda r: r.supports, str),
         },
         seconds=_mean([r.seconds for r in scored]),
+        seen=len(run.config.get("seen") or ()),
     )
 
 
@@ -190,6 +193,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
         f"  attempt 1 alone              {evaluation.first}   mean over tasks",
         f"  any candidate (oracle)       {evaluation.oracle}   mean over tasks",
     ]
+    if evaluation.seen:
+        lines.insert(1, f"NOT A FAIR SCORE: the weights were trained on pairs of {evaluation.seen} of these tasks")
     if evaluation.seconds is not None:
         lines.append(f"  seconds a task               {evaluation.seconds:6.1f}   of one worker")
     counts = evaluation.statuses

@@ -87,8 +87,8 @@ def load_hashes(path: str | Path) -> np.ndarray:
         values = np.load(path, allow_pickle=False)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: is not a file of hashes: {error}") from None
+    except Exception as error:  # of a damaged header numpy raises many kinds
+        raise ValueError(f"{path}: is not a file of hashes: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(values, np.ndarray) or values.dtype != np.uint64 or values.ndim != 1:
         raise ValueError(f"{path}: is not a file of hashes: expected one row of uint64")
     if (values[1:] <= values[:-1]).any():

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from solver.adapt import Adapted, Slot, adapt, leave_one_out
+from solver.adapt import AdaptConfig, Adapted, Slot, adapt, leave_one_out
+from solver.memory import gauge, release
 from solver.model import Network, unstack
 from solver.predict import predict, trace
 from solver.presets import SolveConfig
@@ -42,22 +43,30 @@ def run_job(
     device: torch.device,
     dtype: torch.dtype,
 ) -> list[Outcome]:
-    """Outcomes of the tasks of a job, in order. An error costs only the task it belongs to: a stack that cannot
-    be adapted (no memory, say) is halved, down to single tasks, and what fails alone is reported in its row."""
+    """Outcomes of the tasks of a job, in order. A stack that will not fit the memory is divided before it is tried.
+    An error costs only the task it belongs to: a stack that cannot be adapted (no memory after all, say) is halved,
+    down to single tasks, and what fails alone is reported in its row."""
     begun = time.monotonic()
     end = None if job.seconds is None else begun + job.seconds
     slots = [_slots(task, job.copy, seed, config) for task in tasks]
     share = None if job.seconds is None else job.seconds * config.adapt_share
     recipe = config.adapt if job.seconds is None else replace(config.adapt, steps=config.budget_steps)
+    parts = _fitting(network, tasks, [len(own) for own in slots], job.size, recipe, device, dtype)
+    if len(parts) > 1:
+        return _run_parts(network, parts, job, config, end, seed=seed, device=device, dtype=dtype)
     try:
         flat = [slot for own in slots for slot in own]
-        adapted = adapt(network, flat, job.size, recipe, device=device, dtype=dtype, seconds=share)
+        with gauge(device).measure(network, job.size, recipe, dtype, len(flat)):
+            adapted = adapt(network, flat, job.size, recipe, device=device, dtype=dtype, seconds=share)
     except Exception as error:
         if len(tasks) == 1:
             return [failure(tasks[0].id, job.copy, f"{type(error).__name__}: {error}")]
         adapted = None
     if adapted is None:
-        return _halve(network, tasks, job, config, end, seed=seed, device=device, dtype=dtype)
+        release(device)
+        half = len(tasks) // 2
+        halves = [tasks[:half], tasks[half:]]
+        return _run_parts(network, halves, job, config, end, seed=seed, device=device, dtype=dtype)
     outcomes, first = [], 0
     for index, (task, own) in enumerate(zip(tasks, slots, strict=True)):
         now = time.monotonic()
@@ -76,13 +85,32 @@ def _slots(task: Task, copy: int, seed: int, config: SolveConfig) -> list[Slot]:
     return leave_one_out(task.support, own) if config.leave_one_out else [Slot(task.support, own)]
 
 
-def _halve(network, tasks, job: Job, config: SolveConfig, end: float | None, **rest) -> list[Outcome]:
-    """The two halves of a stack, one after the other, in the time that is left."""
-    if rest["device"].type == "cuda":
-        torch.cuda.empty_cache()
-    half, outcomes = len(tasks) // 2, []
-    for part, share in ((tasks[:half], 0.5), (tasks[half:], 1.0)):
-        left = None if end is None else max(1.0, end - time.monotonic()) * share
+def _fitting(
+    network: Network, tasks: list[Task], copies: list[int], size: int, recipe: AdaptConfig, device, dtype
+) -> list[list[Task]]:
+    """The tasks in as few parts, of about equal numbers of copies, as the memory allows; a task stays whole."""
+    if len(tasks) == 1:
+        return [tasks]
+    many = gauge(device).fitting(network, size, recipe, dtype)
+    many = -(-sum(copies) // -(-sum(copies) // many))
+    parts, held = [[]], 0
+    for task, own in zip(tasks, copies, strict=True):
+        if parts[-1] and held + own > many:
+            parts.append([])
+            held = 0
+        parts[-1].append(task)
+        held += own
+    return parts
+
+
+def _run_parts(
+    network, parts: list[list[Task]], job: Job, config: SolveConfig, end: float | None, **rest
+) -> list[Outcome]:
+    """The parts of a stack, one after the other, in the time that is left."""
+    waiting, outcomes = sum(map(len, parts)), []
+    for part in parts:
+        left = None if end is None else max(1.0, end - time.monotonic()) * len(part) / waiting
+        waiting -= len(part)
         smaller = replace(job, task_ids=tuple(t.id for t in part), seconds=left)
         outcomes += run_job(network, part, smaller, config, **rest)
     return outcomes
@@ -112,13 +140,16 @@ def _answer(
             else:
                 pools[index] = fresh
                 traces.append(trace(single, task, index, job.size, **rest))
+    steps, settled = max(adapted.steps[slot] for slot in good), all(adapted.settled[slot] for slot in good)
+    for pool in pools:
+        pool.steps, pool.settled = steps, settled
     row = {
         "task": task.id,
         "copy": job.copy,
         "canvas": job.size,
-        "steps": max(adapted.steps[slot] for slot in good),
+        "steps": steps,
         "loss": round(sum(adapted.loss[slot] for slot in good) / len(good), 5),
-        "settled": all(adapted.settled[slot] for slot in good),
+        "settled": settled,
         "adapt_seconds": round(adapted.seconds * len(which) / len(adapted.steps), 3),
         "predict_seconds": round(time.monotonic() - started, 3),
         "views": [pool.total_views for pool in pools],

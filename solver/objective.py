@@ -24,11 +24,16 @@ def sample_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def backward(
-    steps: Iterable[torch.Tensor], loops: int, target: torch.Tensor, supervision: str
+    steps: Iterable[torch.Tensor],
+    loops: int,
+    target: torch.Tensor,
+    supervision: str,
+    scale: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Adds the gradient of the loss to the weights; the loss is a mean over B and a *sum* over the N tasks of a
     stack, so that no task feels another. `steps` yields logits for `loops` loop steps; for `detached` it must
-    have been made with `detach=True`. Returns the last step's loss (N, B) and logits, both without gradient."""
+    have been made with `detach=True`. `scale` (N,) multiplies the loss of each task, and so its gradient, but not
+    the loss returned. Returns the last step's loss (N, B) and logits, both without gradient."""
     total, loss, logits = None, None, None
     for index, logits in enumerate(steps, start=1):
         last = index == loops
@@ -36,7 +41,8 @@ def backward(
             continue
         loss = sample_loss(logits, target)
         weight = 1.0 if supervision == "last" else 2 * index / (loops * (loops + 1))
-        term = weight * loss.mean(dim=1).sum()
+        mean = loss.mean(dim=1)
+        term = weight * (mean if scale is None else mean * scale).sum()
         if supervision == "detached":
             term.backward()
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -17,22 +19,26 @@ from solver import __version__, checkpoint
 from solver.answers import Answers
 from solver.canvas import choose_size
 from solver.device import compute_dtype, cpu_count, pick_device
+from solver.hands import HandSettings, LocalHand
 from solver.job import Outcome, failure, run_job
+from solver.planner import Planner
 from solver.presets import SolveConfig
-from solver.runfolder import versions, write_json
-from solver.schedule import Budget, Job, Queue
+from solver.runfolder import read_log, versions, write_json
+from solver.schedule import Budget
 from solver.sizes import needed_side
 from solver.tasks import Challenges, Task
-from solver.workers import Workers
+from solver.team import Team, unpack_outcome
+from solver.workers import Report, Workers
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a listener hears after every job: tasks answered so far, of how many, and the seconds left."""
+    """What a listener hears after every job: tasks answered so far, of how many, how many further copies have joined
+    in, and the seconds left."""
 
     done: int
     total: int
-    round: int
+    again: int
     left: float
 
 
@@ -49,68 +55,89 @@ def solve(
     device: str = "auto",
     workers: int | None = None,
     dataset: str | None = None,
+    seen: list[str] | None = None,
     resume: bool = False,
     listen: Callable[[Progress], None] = lambda progress: None,
     runner: Callable[..., list[Outcome]] = run_job,
+    team: Team | None = None,
+    spent: float = 0.0,
 ) -> Path:
     """Solves `tasks` (default: all of `challenges`, read from the file `source`) and returns the submission.
 
-    `budget` in seconds; without one every task gets its full number of steps, once. The run folder
-    `directory` is filled as `solver.runfolder` says; `out` is a second place for the submission, `dataset` the
-    name of the set for the record. With `resume` the folder's earlier run goes on: answered tasks are not done
-    again. A task that fails keeps its fallback answer, and its log row says why. `runner` does a job in a worker
-    process.
+    `budget` in seconds; without one every task gets its full number of steps, once. The run folder `directory` is
+    filled as `solver.runfolder` says; `out` is a second place for the submission. For the record: `dataset` is the
+    name of the set, `seen` the tasks of it that the weights were trained on. With `resume` the folder's earlier run
+    goes on: answered tasks are not done again, and `spent` seconds of the budget are gone already. A task that fails
+    keeps its fallback answer, and its log row says why. `runner` does a job in a worker process; `team` lends the
+    workers of other processes.
     """
-    clock = Budget(budget)
     tasks = challenges.tasks if tasks is None else tasks
     where = pick_device(device)
-    devices = _devices(where, workers, len(tasks))
-    threads = max(1, cpu_count() // len(devices)) if where.type == "cpu" else 1
+    devices, threads = places(where, workers, len(tasks), team)
     record = _record(challenges, source, config, budget, seed, where, devices)
-    record |= {"dataset": dataset, "threads": threads}
+    record |= {"dataset": dataset, "seen": seen or [], "threads": threads, "processes": team.size if team else 1}
     if resume:
         _check_same(directory, record)
-    answers = Answers(directory, challenges, config.rule, out)
+    answers = Answers(directory, challenges, config.rule, out, keep=resume)
+    sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
+    settings = [HandSettings(config, seed, own, threads, runner) for own in devices]
+    hires = [functools.partial(LocalHand, own) for own in settings] + (team.hires() if team else [])
+    planner = Planner(sizes, config, Budget(budget, spent=spent), len(hires))
     if resume:
-        answers.restore()
+        _take_up(directory, answers, planner)
     if source.resolve() != (directory / "challenges.json").resolve():
         shutil.copyfile(source, directory / "challenges.json")
     write_json(directory / "config.json", record)
     for task_id, error in challenges.errors.items():
         outcome = failure(task_id, 0, str(error))
         answers.take(outcome, outcome.row)
-    by_id = {task.id: task for task in tasks}
-    sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
-    wanted = [task for task in tasks if task.id not in answers.heard]
-    copy = 0
-    with Workers(config, seed=seed, devices=devices, threads=threads, runner=runner) as crew:
-        for round in range(config.max_copies):
-            queue = Queue(_jobs(wanted, sizes, config.stack, copy, len(devices)), clock, len(devices))
-            done = 0
-            for worker, job, outcomes, started, ended in crew.run(queue, by_id):
-                for outcome in outcomes:
-                    spent = {"worker": worker, "started": round_to(started), "ended": round_to(ended)}
-                    answers.take(outcome, {**outcome.row, **spent})
-                answers.write()
-                done += len(job.task_ids)
-                listen(Progress(done, len(wanted), round, clock.left()))
-            if budget is None:
-                break
-            # Where nearly all views agree nothing is left to gain; of the others, the surest come first.
-            shares = {task.id: answers.agreement(task.id) for task in tasks}
-            wanted = sorted((t for t in tasks if shares[t.id] < config.agreed), key=lambda t: -shares[t.id])
-            wanted = wanted[: int(clock.left() / (config.worthwhile * budget) * len(tasks))]
-            copy = answers.copies
-            if not wanted:
-                break
-    for task in tasks:
-        if task.id not in answers.heard:
-            outcome = failure(task.id, 0, "no time left in the budget")
-            answers.take(outcome, outcome.row)
+    try:
+        if planner.open():
+            with Workers(hires) as crew:
+                for report in crew.run(planner, {task.id: task for task in tasks}):
+                    _hear(report, answers, planner)
+                    answers.write()
+                    done = len(tasks) - len(planner.unanswered)
+                    listen(Progress(done, len(tasks), planner.again, planner.budget.left()))
+    finally:
+        if team:
+            team.end()
+    for task_id in planner.unanswered:
+        outcome = failure(task_id, 0, "no time left in the budget")
+        answers.take(outcome, outcome.row)
     record["finished"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    record["seconds"] = round_to(clock.elapsed())
+    record["seconds"] = round_to(planner.budget.elapsed())
     write_json(directory / "config.json", record)
     return answers.documents[-1].path
+
+
+def lend(team: Team, config: SolveConfig, tasks: list[Task], *, seed: int, device: str) -> None:
+    """What a process of a team does that does not lead it: lends its device until the leader has finished."""
+    devices, threads = places(pick_device(device), None, len(tasks), team)
+    team.follow({task.id: task for task in tasks}, HandSettings(config, seed, devices[0], threads))
+
+
+def _hear(report: Report, answers: Answers, planner: Planner) -> None:
+    """Takes what a worker reported to the answers, and to the planner what that says about time."""
+    spent = {}
+    if report.job is not None:
+        spent = {"worker": report.worker, "started": round_to(report.started), "ended": round_to(report.ended)}
+    for outcome in report.outcomes:
+        answers.take(outcome, {**outcome.row, **spent})
+        planner.heard(outcome.row, answers.agreement(outcome.task_id))
+
+
+def _take_up(directory: Path, answers: Answers, planner: Planner) -> None:
+    """What an earlier, interrupted run has answered; failed tasks count as not heard of."""
+    answers.restore()
+    for path in sorted(directory.glob("parts/*.jsonl")):  # finished in other processes, but never reported
+        for packed in read_log(path):
+            outcome = unpack_outcome(packed)
+            answers.take(outcome, outcome.row)
+    answers.write()
+    for task_id in planner.states:
+        if copies := [copy for own, copy in answers.finished if own == task_id]:
+            planner.known(task_id, max(copies) + 1, answers.agreement(task_id))
 
 
 def _check_same(directory: Path, record: dict) -> None:
@@ -118,37 +145,36 @@ def _check_same(directory: Path, record: dict) -> None:
     path = directory / "config.json"
     try:
         before = orjson.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{directory}: holds no run to resume: {error}") from None
-    for what, own in (("challenges", record["challenges"]["sha256"]), ("weights", record["weights"].get("sha256"))):
-        if before[what].get("sha256") != own:
+        seed, had = before["seed"], {what: before[what].get("sha256") for what in ("challenges", "weights")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{directory}: holds no run to resume: {path.name}: {error!r}") from None
+    for what, own in had.items():
+        if own != record[what].get("sha256"):
             raise ValueError(f"{directory}: was run with other {what}, so it cannot be resumed with these")
-    if before["seed"] != record["seed"]:
-        raise ValueError(f"{directory}: was run with seed {before['seed']}, not {record['seed']}")
+    if seed != record["seed"]:
+        raise ValueError(f"{directory}: was run with seed {seed}, not {record['seed']}")
 
 
 def round_to(seconds: float) -> float:
     return float(f"{seconds:.3f}")
 
 
-def _jobs(tasks: list[Task], sizes: dict[str, int], stack: int, copy: int, workers: int) -> list[Job]:
-    """Tasks of one canvas size, in file order, `stack` at a time: fewer where canvases are large, or where some
-    worker would have nothing to do."""
-    jobs = []
-    for size in sorted(set(sizes.values())):
-        ids = [task.id for task in tasks if sizes[task.id] == size]
-        many = max(1, min(int(stack * min(1.0, (16 / size) ** 2)), -(-len(ids) // workers)))
-        jobs += [Job(tuple(ids[i : i + many]), size, copy) for i in range(0, len(ids), many)]
-    return jobs
+def places(where: torch.device, workers: int | None, tasks: int, team: Team | None) -> tuple[list[str], int]:
+    """A device for each worker of this process, and the CPU threads of each.
 
-
-def _devices(where, workers: int | None, tasks: int) -> list[str]:
-    """One worker per processor on a CPU, but no more than there are tasks; one per GPU otherwise."""
+    One worker per processor on a CPU, but no more than there are tasks; one per GPU otherwise. In a team, one.
+    """
+    if team is not None:
+        rank, beside = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        if where.type == "cpu":
+            return ["cpu"], max(1, cpu_count() // beside)
+        return [f"cuda:{rank % torch.cuda.device_count()}"], 1
     if where.type == "cpu":
-        return ["cpu"] * max(1, min(workers or cpu_count(), tasks))
+        count = max(1, min(workers or cpu_count(), tasks))
+        return ["cpu"] * count, max(1, cpu_count() // count)
     count = torch.cuda.device_count() if where.index is None else 1
     first = where.index or 0
-    return [f"cuda:{first + i}" for i in range(min(workers or count, count))]
+    return [f"cuda:{first + i}" for i in range(min(workers or count, count))], 1
 
 
 def _record(challenges: Challenges, source: Path, config: SolveConfig, budget, seed, where, devices) -> dict:

@@ -7,16 +7,21 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from solver.canvas import BACKGROUND, TOKENS, Packed, Placement, cell_log_probs, decode, pack, random_placement, render
+from solver.memory import is_out_of_memory, release
 from solver.model import Network
 from solver.sizes import expected_size
 from solver.tasks import MAX_SIDE, Grid, Task
 from tta import Views, identity_views, spread_views, view_size
 from voting import Pool
+
+AT_ONCE = 64
+"""Views under which a candidate is scored at once."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +60,52 @@ def draw_views(
 
 
 def look(
-    network: Network, grid: Grid, views: Views, place: Placement, size: int, chunk: int, *, device, dtype
-) -> Iterator[tuple[Views, Placement, Iterator[torch.Tensor]]]:
+    network: Network,
+    grid: Grid,
+    views: Views,
+    place: Placement,
+    size: int,
+    chunk: int,
+    *,
+    device,
+    dtype,
+    over: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Views, Placement, list[torch.Tensor]]]:
     """Chunk after chunk of the views of a test input: the chunk's views and places on the device, and the logits
-    (1, V, size, size, 12) after each loop step. At most `chunk` views at once, fewer on canvases above 16."""
+    (1, V, size, size, 12) after each loop step. At most `chunk` views at once, fewer on canvases above 16.
+
+    Where there is not enough memory a chunk is begun again with half of its views, down to one, and so are those
+    after it; which views are seen, and in which order, stays the same. Once the first chunk is done, `over` is asked
+    before each and can end it.
+    """
     table = pack([grid], device)
     chunk = max(4, round(chunk * min(1.0, (16 / size) ** 2)))
-    for begin in range(0, len(views), chunk):
+    begin = 0
+    while begin < len(views) and not (begin and over()):
         part = slice(begin, begin + chunk)
         some = Views(views.elements[part].to(device), views.palettes[part].to(device))
         where = Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale)))
-        first = torch.zeros(len(some), dtype=torch.int64, device=device)
-        canvas = render(table, first, some, where, size)
-        yield some, where, network(canvas[None], first[None], some.elements[None], some.palettes[None], dtype=dtype)
+        try:
+            logits = list(_steps(network, table, some, where, size, dtype))
+        except Exception as error:
+            if len(some) == 1 or not is_out_of_memory(error):
+                raise
+            logits = None
+        if logits is None:  # here, because until its handler is left the error keeps what the chunk had allocated
+            release(device)
+            chunk = (len(some) + 1) // 2
+            continue
+        yield some, where, logits
+        begin += len(some)
+
+
+def _steps(
+    network: Network, table: Packed, views: Views, place: Placement, size: int, dtype: torch.dtype
+) -> Iterator[torch.Tensor]:
+    """The logits for the first grid of a table, seen under every view, after each loop step."""
+    first = torch.zeros(len(views), dtype=torch.int64, device=views.elements.device)
+    canvas = render(table, first, views, place, size)
+    return network(canvas[None], first[None], views.elements[None], views.palettes[None], dtype=dtype)
 
 
 @torch.inference_mode()
@@ -92,12 +130,11 @@ def predict(
     views, place = draw_views(task, test_index, size, config, seed)
     back = views.inverse()
     pool, seen = Pool(), []
-    for some, where, steps in look(network, grid, views, place, size, config.chunk, device=device, dtype=dtype):
-        if seen and deadline is not None and clock() >= deadline:
-            break
+    over = partial(_passed, deadline, clock)
+    chunks = look(network, grid, views, place, size, config.chunk, device=device, dtype=dtype, over=over)
+    for some, where, steps in chunks:
         begin = pool.total_views
-        *_, logits = steps
-        log_probs = logits[0].log_softmax(-1)
+        log_probs = steps[-1][0].log_softmax(-1)
         decoded = decode(cell_log_probs(log_probs, where)).cpu()
         for index, valid in enumerate(decoded.valid.tolist()):
             answer = decoded.grid(index) if valid else None
@@ -109,6 +146,10 @@ def predict(
         seen.append((log_probs, some, where))
     _score(pool, seen, size, config, device)
     return pool
+
+
+def _passed(deadline: float | None, clock: Callable[[], float]) -> bool:
+    return deadline is not None and clock() >= deadline
 
 
 def _score(pool: Pool, seen: list, size: int, config: PredictConfig, device: torch.device) -> None:
@@ -130,16 +171,29 @@ def likelihoods(
 ) -> torch.Tensor:
     """Log-likelihood (K, V), nats, of the K grids of a table under V views: the candidate is rendered as each
     view would show it, and its canvas read off `log_probs` (V, size, size, 12). A cell of it that falls off the
-    canvas counts as a blind guess, log(1 / 12)."""
-    rows = []
-    for index in range(len(table.start)):
-        which = torch.full((len(views),), index, dtype=torch.int64, device=log_probs.device)
-        canvas = render(table, which, views, place, size)
-        cells = (table.height[index] + 1) * (table.width[index] + 1) * place.scale**2
-        lost = cells - (canvas != BACKGROUND).flatten(1).sum(1)
-        told = log_probs.gather(-1, canvas[..., None]).squeeze(-1).flatten(1).sum(1)
-        rows.append(told - lost * math.log(TOKENS))
-    return torch.stack(rows)
+    canvas counts as a blind guess, log(1 / 12).
+
+    Beyond its arguments it needs the memory of `AT_ONCE` views of one candidate, however many there are."""
+    columns = []
+    for begin in range(0, len(views), AT_ONCE):
+        part = slice(begin, begin + AT_ONCE)
+        some = Views(views.elements[part], views.palettes[part])
+        where = Placement(place.top[part], place.left[part], place.scale[part])
+        grids = range(len(table.start))
+        columns.append(torch.stack([_likelihood(table, k, log_probs[part], some, where, size) for k in grids]))
+    return torch.cat(columns, dim=1)
+
+
+def _likelihood(
+    table: Packed, index: int, log_probs: torch.Tensor, views: Views, place: Placement, size: int
+) -> torch.Tensor:
+    """Log-likelihood (V,) of grid `index` of a table under V views."""
+    which = torch.full((len(views),), index, dtype=torch.int64, device=log_probs.device)
+    canvas = render(table, which, views, place, size)
+    cells = (table.height[index] + 1) * (table.width[index] + 1) * place.scale**2
+    lost = cells - (canvas != BACKGROUND).flatten(1).sum(1)
+    told = log_probs.gather(-1, canvas[..., None]).squeeze(-1).flatten(1).sum(1)
+    return told - lost * math.log(TOKENS)
 
 
 @torch.inference_mode()

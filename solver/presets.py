@@ -14,9 +14,9 @@ class SolveConfig:
     weights were trained with. `stack`: tasks adapted at once on canvases up to 16,
     fewer on larger ones. `adapt_share`: of a job's seconds, what fine-tuning may take. `leave_one_out`: a copy per
     support, trained without it, instead of one copy. `rule`: how candidates are ranked (see `voting.rules`).
-    With a budget, `budget_steps` takes the place of `adapt.steps`, and while there is time for it, at least
-    `worthwhile` of a task's first share, further copies join in for tasks whose best candidate has less than the
-    share `agreed` of the views, `max_copies` at most."""
+    With a budget, `budget_steps` takes the place of `adapt.steps`; the first copies of all tasks take `first_share` of
+    the budget, and while there is time for it, at least `worthwhile` of a task's fair share, further copies join in
+    for tasks whose best candidate has less than the share `agreed` of the views, `max_copies` at most."""
 
     weights: str = "nano"
     loops: int | None = None
@@ -26,6 +26,7 @@ class SolveConfig:
     adapt_share: float = 0.88
     leave_one_out: bool = False
     rule: str = "confidence"
+    first_share: float = 0.15
     agreed: float = 0.9
     max_copies: int = 16
     budget_steps: int = 1000

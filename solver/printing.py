@@ -25,23 +25,18 @@ class ProgressBar:
     def __init__(self, total: int, budget: float | None, hits: Callable[[], int] | None = None) -> None:
         self.live = sys.stderr.isatty()
         self.bar = tqdm(total=total, unit="task", dynamic_ncols=True, disable=not self.live)
-        self.round = 0
         self.budget, self.hits = budget, hits
 
     def update(self, progress: Progress) -> None:
         facts = [f"{self.hits()} solved"] if self.hits else []
+        facts += [f"{progress.again} further copies"] if progress.again else []
         facts += [f"{_minutes(progress.left)} of the budget left"] if self.budget else []
-        left = ", ".join(facts)
+        text = ", ".join(facts)
         if not self.live:
-            name = "tasks answered" if progress.round == 0 else f"tasks tried again (round {progress.round + 1})"
-            print(f"{progress.done}/{progress.total} {name}  {left}", file=sys.stderr, flush=True)
+            print(f"{progress.done}/{progress.total} tasks answered  {text}", file=sys.stderr, flush=True)
             return
-        if progress.round != self.round:
-            self.round = progress.round
-            self.bar.reset(total=progress.total)
-            self.bar.set_description(f"round {progress.round + 1}")
         self.bar.update(progress.done - self.bar.n)
-        self.bar.set_postfix_str(left)
+        self.bar.set_postfix_str(text)
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -56,7 +51,8 @@ def run_table(directory: Path) -> str:
     rows: dict[str, list[dict]] = {}
     for row in read_log(directory / "log.jsonl"):
         rows.setdefault(row["task"], []).append(row)
-    pools = load_pools(directory / "pools.jsonl") if (directory / "pools.jsonl").exists() else {}
+    finished = {(row["task"], row["copy"]) for own in rows.values() for row in own if "error" not in row}
+    pools = load_pools(directory / "pools.jsonl", finished)
     attempts = read(directory / "submission.json")
     truth = directory / "solutions.json"
     hits = score(attempts, load_solutions(truth)).hits if truth.exists() else {}

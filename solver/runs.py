@@ -74,14 +74,15 @@ def read_run(directory: str | Path) -> Run:
                 f"{directory}: submission.json has {len(attempts.get(task_id, ()))} answers "
                 f"for the {len(grids)} test inputs of task {task_id}"
             )
-    pools = directory / "pools.jsonl"
+    log = _log(directory / "log.jsonl")
+    finished = {(task_id, row.get("copy")) for task_id, rows in log.items() for row in rows if "error" not in row}
     return Run(
         directory=directory,
         config=_object(directory / "config.json"),
         challenges=challenges,
         attempts={task_id: attempts[task_id] for task_id in challenges.test_inputs},
-        pools=load_pools(pools) if pools.exists() else {},
-        log=_log(directory / "log.jsonl"),
+        pools=load_pools(directory / "pools.jsonl", finished),
+        log=log,
         solutions=_solutions(directory / "solutions.json", challenges),
     )
 

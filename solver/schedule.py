@@ -1,18 +1,21 @@
-"""What runs next, and for how long: a budget on a clock, and a queue of jobs that shares it out."""
+"""A budget on a clock, the job that workers are given, and the plainest schedule: a line of jobs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 
 class Budget:
-    """`seconds` from now on `clock` (seconds, monotonic); None is no limit."""
+    """`seconds` from now on `clock` (seconds, monotonic), of which `spent` are gone already; None is no limit."""
 
-    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, seconds: float | None, clock: Callable[[], float] = time.monotonic, spent: float = 0.0
+    ) -> None:
         self.seconds, self.clock = seconds, clock
-        self.begun = clock()
+        self.begun = clock() - spent
 
     def elapsed(self) -> float:
         return self.clock() - self.begun
@@ -21,11 +24,17 @@ class Budget:
         """Seconds left, never negative; infinite without a limit."""
         return float("inf") if self.seconds is None else max(0.0, self.seconds - self.elapsed())
 
+    def patience(self) -> float | None:
+        """Seconds to wait for an answer at most: to the end and 0.5% of the budget, at least 5 s, beyond it."""
+        if self.seconds is None:
+            return None
+        return max(0.0, self.seconds + max(5.0, 0.005 * self.seconds) - self.elapsed())
+
 
 @dataclass(frozen=True)
 class Job:
-    """Tasks of one canvas `size`, adapted as one stack. `seconds` is filled in when the job is handed out;
-    `tries` counts the workers that died of it."""
+    """Tasks of one canvas `size`, adapted as one stack: their copy number `copy`, in `seconds` of wall time (None:
+    as long as it takes). `tries` counts the workers that died of it."""
 
     task_ids: tuple[str, ...]
     size: int
@@ -33,61 +42,39 @@ class Job:
     seconds: float | None = None
     tries: int = 0
 
-    @property
-    def weight(self) -> float:
-        """How much of the budget it deserves: a task on twice the cells gets 1.4 times the seconds."""
-        return self.size * len(self.task_ids)
 
+class Schedule(Protocol):
+    """What workers ask, from one process, on the clock of `budget`."""
 
-@dataclass
-class Queue:
-    """Jobs of one round in order, small canvases first, and the seconds each may take.
-
-    Time is shared by weight over the jobs not yet handed out and the `workers`; what a job leaves unused
-    goes to those after it. `margin` seconds are kept back for writing the answers.
-    """
-
-    jobs: list[Job]
     budget: Budget
-    workers: int
-    margin: float = 2.0
-    running: dict[int, float] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.jobs = sorted(self.jobs, key=lambda job: job.size)
+    def open(self) -> bool:
+        """Whether there is, or may yet be, a job to hand out: worth waiting for a worker that starts."""
 
-    def worthwhile(self) -> bool:
-        """Whether there is a job and time to begin it."""
-        return bool(self.jobs) and self.budget.left() > self.margin
+    def next(self, worker: int) -> Job | None:
+        """The next job for an idle worker, None if there is nothing for it to do now."""
 
-    def patience(self) -> float | None:
-        """Seconds to wait for workers at most: to the end of the budget and 0.5% of it, at least 5 s, beyond."""
-        if self.budget.seconds is None:
-            return None
-        return max(0.0, self.budget.seconds + max(5.0, 0.005 * self.budget.seconds) - self.budget.elapsed())
-
-    def next(self, worker: int) -> tuple[Job, float | None] | None:
-        """The next job for `worker` and the seconds it has; None when there is nothing left to do or no time.
-
-        Without a limit the seconds are None."""
-        if not self.worthwhile():
-            return None
-        left = self.budget.left() - self.margin
-        job = self.jobs.pop(0)
-        if self.budget.seconds is None:
-            return job, None
-        now = self.budget.elapsed()
-        busy = sum(max(0.0, end - now) for other, end in self.running.items() if other != worker)
-        free = max(0.0, left * self.workers - busy)
-        weight = job.weight + sum(other.weight for other in self.jobs)
-        seconds = min(left, free * job.weight / weight)
-        self.running[worker] = now + seconds
-        return job, seconds
-
-    def done(self, worker: int) -> None:
-        """`worker` is idle again."""
-        self.running.pop(worker, None)
+    def idle(self, worker: int) -> None:
+        """The worker has ended its job, one way or another."""
 
     def put_back(self, job: Job) -> None:
-        """A job whose worker died goes to the front."""
+        """A job whose worker died comes back, to be handed out before all others."""
+
+
+class Line:
+    """A schedule: jobs one after the other, each as long as it takes."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs, self.budget = list(jobs), Budget(None)
+
+    def open(self) -> bool:
+        return bool(self.jobs)
+
+    def next(self, worker: int) -> Job | None:
+        return self.jobs.pop(0) if self.jobs else None
+
+    def idle(self, worker: int) -> None:
+        pass
+
+    def put_back(self, job: Job) -> None:
         self.jobs.insert(0, job)

@@ -202,8 +202,10 @@ def _read_object(path: str | Path) -> tuple[_Object, str]:
         raise TaskError(f"{path}: is nested too deeply to be a file of tasks") from None
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise TaskError(f"{path}: is not JSON: {error}") from None
+    except ValueError:  # Python makes no int of thousands of digits; one such number costs its own task only
+        raw = json.loads(data, object_pairs_hook=_Object, parse_int=lambda t: int(t) if len(t) < 20 else float(t))
     if type(raw) is not _Object:
         raise TaskError(f"{path}: expected a JSON object of tasks by id, not {_show(raw)}")
     if not raw:

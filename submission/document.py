@@ -18,13 +18,17 @@ Attempts = dict[str, list[tuple[Grid, Grid]]]  # {task_id: [(attempt 1, attempt 
 
 
 class Document:
-    """A submission file for `test_inputs` = {task_id: [grid, ...]}, written with fallbacks when constructed.
+    """A submission file for `test_inputs` = {task_id: [grid, ...]}, written with fallbacks when constructed; with
+    `keep` a file that is there already stays until the first `write`.
 
     Missing folders on the way to `path` are made. ValueError if there are no tasks, if a task has no test
-    input, or if a test input is no grid. One Document per path at a time; readers may come and go.
+    input, or if a test input is no grid; OSError naming `path` if it cannot be written. One Document per path at
+    a time; readers may come and go.
     """
 
-    def __init__(self, path: str | os.PathLike, test_inputs: Mapping[str, Sequence[Grid]]) -> None:
+    def __init__(
+        self, path: str | os.PathLike, test_inputs: Mapping[str, Sequence[Grid]], *, keep: bool = False
+    ) -> None:
         if not test_inputs:
             raise ValueError("a submission needs at least one task")
         self.path = Path(path)
@@ -37,8 +41,12 @@ class Document:
                 _entry(*fallback(_plain(grid, f"task {task_id}, test {index}, input")), task_id, index)
                 for index, grid in enumerate(grids)
             ]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.write()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot(error) from error
+        if not (keep and self.path.exists()):
+            self.write()
 
     @property
     def answered(self) -> frozenset[tuple[str, int]]:
@@ -73,9 +81,11 @@ class Document:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, self.path)
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 aside.unlink()
+            if isinstance(error, OSError):
+                raise self._cannot(error) from error
             raise
         with contextlib.suppress(OSError):  # not every file system can sync a folder
             folder = os.open(self.path.parent, os.O_RDONLY)
@@ -83,6 +93,12 @@ class Document:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+    def _cannot(self, error: OSError) -> OSError:
+        """The error with the file in its message, which that of a full disk lacks."""
+        named = OSError(f"{self.path}: cannot be written: {error.strerror or error}")
+        named.errno = error.errno
+        return named
 
     def _locate(self, task_id: str, test_index: int) -> None:
         if task_id not in self._entries:

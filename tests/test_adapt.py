@@ -1,13 +1,16 @@
-"""Adaptation: stacked equals one by one; a rule is learned; an early stop settles; a diverging copy is named."""
+"""Adaptation: stacked equals one by one, also when copies end early and leave the stack; a rule is learned; an early
+stop settles; a diverging copy is named."""
 
 import numpy as np
 import pytest
 import torch
 from test_model import shaken
 
-from solver.adapt import AdaptConfig, Slot, StackedAdamW, adapt, leave_one_out
+from solver import adapt as adapting
+from solver.adapt import AdaptConfig, Slot, adapt, leave_one_out
 from solver.augment import Augmentation
 from solver.model import MODELS, unstack
+from solver.optimizer import StackedAdamW
 from solver.predict import PredictConfig, predict, trace
 from solver.tasks import Pair, Task
 
@@ -80,14 +83,75 @@ def test_a_copy_that_diverges_fails_alone(monkeypatch):
     whole = StackedAdamW.step
 
     def spoil(self, factor):
-        self.parameters[0].grad[0] = float("nan")
+        if self.count == 0:
+            self.parameters[0].grad[0] = float("nan")
         whole(self, factor)
 
     monkeypatch.setattr(StackedAdamW, "step", spoil)
     spoiled = adapt(shaken(MODELS["toy"]), slots, 8, config, device=CPU)
+    assert spoiled.steps == [2, 4]
     assert healthy.failed == [False, False]
     assert spoiled.failed == [True, False]
     assert spoiled.loss[1] == pytest.approx(healthy.loss[1], rel=1e-4)
+
+
+STILL = Augmentation(max_scale=1, move=False)
+EASY = AdaptConfig(steps=80, batch=8, lr=5e-3, patience=2, margin=0.25, settle=8, augmentation=STILL)
+
+
+def mixed_slots():
+    """Four tasks that end at different steps: two copy grids and settle, two have nothing to go by and do not."""
+    rng = np.random.default_rng(5)
+    hard = [[Pair(*rng.integers(0, 10, (2, 3, 3)).astype(np.uint8)) for _ in range(4)] for _ in range(2)]
+    return [Slot(hard[0], 7), Slot(copy_task(0), 0), Slot(hard[1], 8), Slot(copy_task(0), 3)]
+
+
+def test_copies_that_end_leave_the_stack_and_the_others_do_not_notice(monkeypatch):
+    slots, widths = mixed_slots(), []
+    whole = StackedAdamW.step
+
+    def watch(self, factor):
+        widths.append(len(factor))
+        whole(self, factor)
+
+    monkeypatch.setattr(StackedAdamW, "step", watch)
+    together = adapt(shaken(MODELS["toy"]), slots, 8, EASY, device=CPU)
+    assert together.settled == [False, True, False, True]
+    assert together.steps[0] == together.steps[2] == EASY.steps
+    assert max(together.steps[1], together.steps[3]) < EASY.steps
+    assert widths == [sum(step < taken for taken in together.steps) for step in range(EASY.steps)]
+    monkeypatch.setattr(adapting, "ENDED", 1.0)
+    uncompacted = adapt(shaken(MODELS["toy"]), slots, 8, EASY, device=CPU)
+    assert widths[EASY.steps :] == [4] * EASY.steps
+    assert together.steps == uncompacted.steps
+    assert together.loss == pytest.approx(uncompacted.loss, rel=1e-3)
+    for n, slot in enumerate(slots):
+        alone = adapt(shaken(MODELS["toy"]), [slot], 8, EASY, device=CPU)
+        assert alone.steps == [together.steps[n]]
+        for a, b, c in zip(
+            *(unstack(x.network, i).parameters() for x, i in ((alone, 0), (together, n), (uncompacted, n))), strict=True
+        ):
+            torch.testing.assert_close(b, c, rtol=2e-3, atol=2e-4)
+            torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4)
+
+
+def test_looking_every_few_steps_only_changes_when_an_early_stop_is_seen(monkeypatch):
+    slots, config = mixed_slots()[:2], AdaptConfig(steps=30, batch=3, patience=1000)
+    each = adapt(shaken(MODELS["toy"]), slots, 8, config, device=CPU)
+    settled = adapt(shaken(MODELS["toy"]), slots, 8, EASY, device=CPU)
+    monkeypatch.setattr(adapting, "look_every", lambda device: 4)
+    fourth = adapt(shaken(MODELS["toy"]), slots, 8, config, device=CPU)
+    assert fourth.steps == each.steps == [30, 30]
+    for a, b in zip(each.network.parameters(), fourth.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    late = adapt(shaken(MODELS["toy"]), slots, 8, EASY, device=CPU)
+    assert late.settled == settled.settled
+    assert abs(late.steps[1] - settled.steps[1]) <= 3
+    clock = iter(range(0, 1000, 4))
+    timed = adapt(
+        shaken(MODELS["toy"]), slots, 8, AdaptConfig(steps=500), device=CPU, seconds=10.0, clock=lambda: next(clock)
+    )
+    assert 8 <= timed.steps[0] <= 16
 
 
 def test_leave_one_out_leaves_each_out_once():

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from solver import predict as predicting
 from solver.canvas import BACKGROUND, BORDER, choose_size, pack, random_placement
 from solver.predict import PredictConfig, likelihoods, predict
 from solver.sizes import expected_size, needed_side, size_rule
@@ -76,6 +77,69 @@ def test_a_deadline_cuts_views_but_never_the_first_chunk():
         Sure(), square_task(grid), 0, 8, PredictConfig(views=40, chunk=8), seed=0, device=CPU, deadline=-1.0
     )
     assert pool.total_views == 8
+
+
+class Cramped(Sure):
+    """`Sure`, for which `room` views at once are the most that the memory holds; says it with `error`, after the first
+    of two loop steps."""
+
+    def __init__(self, room, error):
+        super().__init__()
+        self.room, self.error, self.seen = room, error, []
+
+    def __call__(self, canvas, task, elements, palettes, dtype):
+        self.seen.append(canvas.shape[1])
+        yield torch.zeros(*canvas.shape, 12)
+        if canvas.shape[1] > self.room:
+            raise self.error
+        noise = torch.sin(canvas.double() * 37 + elements[..., None, None] + palettes[..., 3, None, None] * 5).float()
+        yield 3.0 * F.one_hot(canvas, 12).float() + noise[..., None] * torch.arange(12) / 12
+
+
+LACKS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+]
+
+
+@pytest.mark.parametrize("error", LACKS, ids=lambda error: type(error).__name__)
+def test_a_lack_of_memory_makes_chunks_smaller_and_changes_nothing_else(error):
+    grid = np.random.default_rng(2).integers(0, 10, (4, 6)).astype(np.uint8)
+    config = PredictConfig(views=21, chunk=8)
+
+    def cast(network):
+        pool = predict(network, square_task(grid), 0, 12, config, seed=3, device=CPU)
+        return [(c.grid.tolist(), c.views, c.log_prob_sum, c.scored_views, c.log_likelihood) for c in pool.candidates]
+
+    plenty, cramped = Cramped(100, error), Cramped(3, error)
+    expected, got = cast(plenty), cast(cramped)
+    assert plenty.seen == [8, 8, 5]
+    assert cramped.seen == [8, 4] + [2] * 10 + [1]
+    assert len(expected) == len(got) > 0
+    for mine, theirs in zip(got, expected, strict=True):
+        assert mine[:2] == theirs[:2]
+        assert mine[2:] == pytest.approx(theirs[2:], rel=1e-5)
+    none = Cramped(0, error)
+    with pytest.raises(type(error)):
+        cast(none)
+    assert none.seen == [8, 4, 2, 1]
+    other = Cramped(0, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        cast(other)
+    assert other.seen == [8]
+
+
+def test_likelihoods_of_many_views_are_those_of_the_views_in_parts(monkeypatch):
+    generator = torch.Generator().manual_seed(1)
+    views = random_views(10, generator, fix_zero=False)
+    place = random_placement(torch.full((10,), 5), torch.full((10,), 5), 8, generator)
+    log_probs = torch.randn(10, 8, 8, 12, generator=generator).log_softmax(-1)
+    table = pack([np.full((3, 5), k, np.uint8) for k in range(2)])
+    whole = likelihoods(table, log_probs, views, place, 8)
+    monkeypatch.setattr(predicting, "AT_ONCE", 3)
+    assert whole.shape == (2, 10)
+    assert torch.equal(likelihoods(table, log_probs, views, place, 8), whole)
 
 
 @pytest.mark.parametrize(

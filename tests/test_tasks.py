@@ -96,7 +96,7 @@ def test_a_bad_task_is_named(tmp_path, task, words):
 BAD_FILES = [
     (b"{", "is not JSON"),
     (b"", "is not JSON"),
-    (b"9" * 5000, "is not JSON"),
+    (b"9" * 5000, "expected a JSON object of tasks by id, not inf"),
     (b"[1]", "expected a JSON object of tasks by id, not [1]"),
     (b"{}", "holds no tasks"),
     (b'{"a\xff": 1}', "is not UTF-8 text"),

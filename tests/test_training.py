@@ -11,7 +11,9 @@ import torch
 
 from solver import checkpoint, datasets
 from solver.hashing import canonical_hashes, pair_hashes
+from solver.model import MODELS, Network
 from solver.objective import backward, exact, sample_loss
+from solver.training import command
 from solver.training.corpus import Corpus
 from solver.training.optimizer import rate_factor
 from solver.training.parallel import World
@@ -51,6 +53,20 @@ def test_nothing_is_trained_on_that_shares_a_pair_with_what_is_scored_or_held_ou
     assert trained.isdisjoint(checked.tolist())
 
 
+def test_for_arc2_all_is_trained_on_that_does_not_leak():
+    found = collect("arc2-eval")
+    names = set(found.pairs.ids[np.unique(found.pairs.task)].tolist())
+    ids = {name: {task.id for task in datasets.load(name).tasks} for name in datasets.SOURCES}
+    held_out = set(datasets.held_out(datasets.load("arc1-train")))
+    # Every support of these is the task's own test pair, recoloured or turned, and that validates.
+    repeating = {"0d3d703e", "4522001f", "bda2d7a6", "e9afcf9a"}
+    assert (ids["arc1-train"] | ids["arc2-train"]) - held_out - names == repeating
+    # Of ARC-1 evaluation, six tasks are in ARC-2 evaluation and one shares pairs with a task there.
+    shared = ids["arc1-eval"] & ids["arc2-eval"]
+    assert len(shared) == 6
+    assert ids["arc1-eval"] - names == shared | {"55783887"}
+
+
 def test_verify_finds_a_planted_overlap(tmp_path, sources):
     network = checkpoint.load("random:toy")
     data = datasets.load("arc1-eval")
@@ -88,6 +104,79 @@ def test_a_bundle_loads_as_it_was_saved_and_not_if_a_bit_flips(tmp_path, sources
         checkpoint.load(str(bundle.path))
     with pytest.raises(ValueError, match="no bundled weights are called 'nothing'"):
         checkpoint.load("nothing")
+
+
+def test_a_bundle_in_bf16_holds_the_rounded_weights_in_half_the_space(tmp_path, sources):
+    network = Network(MODELS["base"], tasks=5)
+    assert {TRAIN_PRESETS[name]().bundle_dtype for name in ("base", "base-arc2")} == {"bfloat16"}
+    bundle = checkpoint.save_bundle(tmp_path, "half", network, {}, sources.hashes, torch.bfloat16)
+    assert bundle.path.stat().st_size == bundle.card["bytes"] < 11e6
+    assert bundle.card["stored_as"] == "bfloat16"
+    expected = network.state_dict()
+    expected["conditioning.tasks"] = expected["conditioning.tasks"].mean(0, keepdim=True)
+    for name, value in checkpoint.load(str(bundle.path)).state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, expected[name].to(torch.bfloat16).float())
+
+
+def test_a_training_may_begin_with_the_weights_of_a_bundle_and_owns_up_to_its_pairs(tmp_path, sources, monkeypatch):
+    monkeypatch.setattr(command, "collect", lambda *_, **__: sources)
+    foreign = np.array([12345], dtype=np.uint64)
+    start = checkpoint.save_bundle(tmp_path, "start", checkpoint.load("random:toy", seed=3), {}, foreign)
+    trainer = Trainer(toy(), sources, CPU)
+    trainer.start_from(start)
+    for network in (trainer.network, trainer.average):
+        for name, value in checkpoint.load(str(start.path)).state_dict().items():
+            assert torch.equal(network.state_dict()[name], value.expand_as(network.state_dict()[name])), name
+    with pytest.raises(ValueError, match="holds another model"):
+        Trainer(replace(toy(), model=replace(toy().model, loops=3)), sources, CPU).start_from(start)
+
+    def bundle(name, init, **how):
+        return command.train_bundle(
+            toy(), Limit(steps=2), tmp_path / name, resume=False, init=init, rearc=None, conceptarc=None,
+            device="cpu", seed=0, log=lambda line: None, **how,
+        )
+
+    assert bundle("out", str(start.path), go_on=True, piece=0.0) is None  # paused, and resumed without the bundle
+    card = bundle("out", None, go_on=True).card
+    assert card["init"] == {"name": "start", "sha256": start.card["sha256"]}
+    assert card["pairs_trained_on"] == len(np.unique(sources.hashes)) + 1
+    stolen = np.array(pair_hashes(datasets.load("arc1-eval").tasks[:1])["00576224"], dtype=np.uint64)
+    seeing = checkpoint.save_bundle(tmp_path, "seeing", checkpoint.load("random:toy"), {}, stolen)
+    with pytest.raises(ValueError, match="was trained on pairs of 1 tasks of arc1-eval, 00576224"):
+        bundle("other", str(seeing.path))
+
+
+def test_the_same_command_begins_goes_on_and_ends(tmp_path, sources, monkeypatch):
+    monkeypatch.setattr(command, "collect", lambda *_, **__: sources)
+    heard = []
+
+    def again(piece, steps=3):
+        return command.train_bundle(
+            toy(), Limit(steps=steps), tmp_path, resume=False, go_on=True, rearc=None, conceptarc=None,
+            device="cpu", seed=0, piece=piece, log=heard.append,
+        )
+
+    assert again(0.0) is None
+    assert "the same command continues" in heard[-1]
+    bundle = again(None)
+    assert [line for line in heard if line.startswith("resumed at step 0")]
+    assert bundle.card["steps"] == 3
+    assert command.log_table(bundle.card["log"]).splitlines()[-1].split()[0] == "3"
+    monkeypatch.setattr(command, "train", None)
+    assert again(None).card == bundle.card
+    monkeypatch.undo()
+    bundle.path.unlink()  # killed before the bundle was written
+    assert again(None).card["sha256"] == bundle.card["sha256"]
+
+
+def test_a_warm_up_changes_nothing(sources):
+    trainer, other = (Trainer(replace(toy(), batch_cells=256), sources, CPU, seed=1) for _ in range(2))
+    trainer.warm_up()
+    assert trainer.samples == trainer.step == 0
+    assert torch.equal(trainer.train_step(0.5), other.train_step(0.5))
+    for a, b in zip(trainer.network.parameters(), other.network.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_batches_fit_their_canvas_and_favour_no_single_task(sources):

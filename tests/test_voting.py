@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from voting import RULES, Pool, append_pool, load_pools, save_pools, two_attempts
+from voting import RULES, Pool, append_copy, load_copies, load_pools, merged, save_pools, two_attempts
 
 
 def grids(rng, n):
@@ -169,24 +169,45 @@ def test_pools_survive_the_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_killed_append_costs_one_line_at_most(tmp_path):
+def test_a_killed_append_costs_one_copy_at_most(tmp_path):
     rng = np.random.default_rng(2)
     first, second, third = (random_pool(rng)[0] for _ in range(3))
     path = tmp_path / "pools.jsonl"
-    append_pool(path, "a", 0, first)
+    append_copy(path, "a", 0, [first])
     whole = path.read_bytes()
-    append_pool(path, "b", 1, second)
+    append_copy(path, "b", 0, [second])
     longer = path.read_bytes()
     for cut in range(len(whole), len(longer)):
         path.write_bytes(longer[:cut])
         # Without its line break alone, the last line is still whole.
-        assert list(load_pools(path)) == [("a", 0), ("b", 1)][: 2 if cut == len(longer) - 1 else 1]
+        assert list(load_pools(path)) == [("a", 0), ("b", 0)][: 2 if cut == len(longer) - 1 else 1]
     for cut in (len(whole) + 9, len(longer) - 1, len(longer)):
         path.write_bytes(longer[:cut])
-        append_pool(path, "a", 0, third)  # the same key again: the later line counts
+        append_copy(path, "a", 0, [third])  # the same copy again: the later line counts
         loaded = load_pools(path)
         assert contents(loaded["a", 0]) == contents(third)
-        assert (("b", 1) in loaded) == (cut >= len(longer) - 1)
+        assert (("b", 0) in loaded) == (cut >= len(longer) - 1)
+
+
+def test_copies_are_merged_on_reading_and_quick_ones_give_way(tmp_path):
+    rng = np.random.default_rng(5)
+    answers = grids(rng, 5)
+    quick, long, more, settled = (random_pool(rng, answers)[0] for _ in range(4))
+    quick.steps, long.steps, more.steps, settled.steps = 20, 61, 200, 5
+    settled.settled = True
+    path = tmp_path / "pools.jsonl"
+    append_copy(path, "a", 0, [quick, settled])
+    append_copy(path, "a", 1, [long, more])
+    assert set(load_copies(path)["a", 0]) == {0, 1}
+    loaded = load_pools(path)
+    assert contents(loaded["a", 0]) == contents(long)  # 20 steps are less than a third of 61
+    assert contents(loaded["a", 1]) == contents(merged([settled, more]))  # few steps, but they were enough
+    assert loaded["a", 1].total_views == settled.total_views + more.total_views
+    assert contents(merged([long, more]))[0] == more.total_views  # 61 against 200
+    assert contents(load_pools(path, {("a", 0)})["a", 0]) == contents(quick)
+    assert not load_pools(path, set())
+    with pytest.raises(ValueError, match="no pool"):
+        merged([])
 
 
 def test_a_broken_line_elsewhere_is_named(tmp_path):

@@ -2,6 +2,6 @@
 
 from solver.model.config import MODELS, ModelConfig
 from solver.model.network import Network
-from solver.model.stacking import stack, unstack
+from solver.model.stacking import pick, stack, unstack
 
-__all__ = ["MODELS", "ModelConfig", "Network", "stack", "unstack"]
+__all__ = ["MODELS", "ModelConfig", "Network", "pick", "stack", "unstack"]

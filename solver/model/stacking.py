@@ -42,6 +42,11 @@ def stack(network: nn.Module, copies: int) -> nn.Module:
     return _with_parameters(network, lambda p: p[None].repeat(copies, *[1] * p.dim()))
 
 
+def pick(stacked: nn.Module, copies: Tensor) -> nn.Module:
+    """The copies with the indices `copies`, int64 (M,), of a stack: a smaller stack."""
+    return _with_parameters(stacked, lambda p: p[copies])
+
+
 def unstack(stacked: nn.Module, task: int) -> nn.Module:
     """Copy `task` of a stack, as a plain network."""
     return _with_parameters(stacked, lambda p: p[task].clone())

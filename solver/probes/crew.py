@@ -11,11 +11,12 @@ import torch
 from tqdm import tqdm
 
 from solver.device import cpu_count
+from solver.hands import HandSettings, LocalHand
 from solver.job import Outcome, failure
 from solver.presets import SolveConfig
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.catalogue import PROBES
-from solver.schedule import Budget, Job, Queue
+from solver.schedule import Job, Line
 from solver.tasks import Task
 from solver.workers import Workers
 
@@ -54,10 +55,10 @@ def run(
         jobs.append(Job(tuple(task.id for task in part), max(map(Bench.size, part))))
     runner = functools.partial(_measure, name=name, seconds=seconds)
     arms, errors = {}, {}
-    with Workers(config, seed=seed, devices=places, threads=1, runner=runner) as crew:
-        queue = Queue(jobs, Budget(None), len(places))
-        for _, _, outcomes, _, _ in crew.run(queue, {task.id: task for task in tasks}):
-            for outcome in outcomes:
+    hires = [functools.partial(LocalHand, HandSettings(config, seed, place, 1, runner)) for place in places]
+    with Workers(hires) as crew:
+        for report in crew.run(Line(jobs), {task.id: task for task in tasks}):
+            for outcome in report.outcomes:
                 if "error" in outcome.row:
                     errors[outcome.task_id] = outcome.row["error"]
                 else:

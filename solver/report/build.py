@@ -168,6 +168,7 @@ def _summary(run: Run) -> dict:
         "title": str(config.get("dataset") or file.stem.removesuffix("_challenges")),
         "subtitle": subtitle,
         "finished": config.get("finished") is not None,
+        "seen": len(config.get("seen") or ()),
         "labels": STATUSES,
         "cards": _scores(evaluation) if evaluation else _counts(run, everything),
         "breakdown": evaluation.breakdown if evaluation else {},

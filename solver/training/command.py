@@ -7,11 +7,13 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from solver import checkpoint
+from solver import checkpoint, datasets
 from solver.checkpoint import Bundle
 from solver.device import pick_device, prepare
 from solver.training.parallel import World
@@ -26,7 +28,9 @@ def train_bundle(
     directory: Path,
     *,
     resume: bool,
+    go_on: bool = False,
     warm: bool = False,
+    init: str | None = None,
     rearc: Path | None,
     conceptarc: Path | None,
     device: str,
@@ -38,10 +42,18 @@ def train_bundle(
 
     With `resume` it continues from the directory's `latest.pt`, or, if that had reached the end of a shorter
     schedule, from `undecayed.pt`; with `warm` from `latest.pt` all the same: the decayed weights, at the rate that
-    the longer schedule has there. With `piece` it stops after that many seconds, ready to be resumed, and returns
-    None. Under `torchrun` all processes train together and the first one returns the bundle. ValueError if there
-    is nothing to resume, or for missing data.
+    the longer schedule has there. With `go_on` it resumes if there is something to resume, begins if not, and
+    returns the finished bundle if there is one. A new training may begin with the weights of the bundle `init`.
+    With `piece` it stops after that many seconds, ready to be resumed, and returns None. Under `torchrun` all
+    processes train together and the first one returns the bundle.
+    ValueError if there is nothing to resume, for missing data, or for an `init` that saw what it will be scored on.
     """
+    begun = time.monotonic()
+    if go_on:
+        resume = (directory / "latest.pt").is_file()
+        if resume and (bundle := _finished(directory, config.name, limit)) is not None:
+            log(f"{directory}: is already trained to this limit; a larger --budget extends it")
+            return bundle
     where = pick_device(device)
     prepare(where)
     world = World.join(where)
@@ -58,11 +70,16 @@ def train_bundle(
     log(f"{len(sources.pairs)} pairs of {len(sources.pairs.ids)} tasks ({counts})")
     trainer = Trainer(config, sources, where, seed, world)
     if resume:
-        trainer.load_state(_resumable(directory, limit, where, warm))
+        trainer.load_state(_resumable(directory, config.name, limit, where, warm))
         log(f"resumed at step {trainer.step}, after {trainer.seconds:.0f} s")
-    ended = train(trainer, limit, directory, piece=piece, log=log)
+    elif init is not None:
+        trainer.start_from(_unseeing(init, config.target))
+        log(f"begins with the weights of {init}")
+    left = None if piece is None else piece - (time.monotonic() - begun)
+    ended = train(trainer, limit, directory, piece=left, log=log)
     if not ended:
-        log(f"paused after {trainer.seconds:.0f} s of training; --resume {directory} continues")
+        again = "the same command" if go_on else f"--resume {directory}"
+        log(f"paused after {trainer.seconds:.0f} s of training; {again} continues\n{log_table(trainer.rows)}")
     if not ended or not world.leads:
         return None
     card = {
@@ -85,10 +102,45 @@ def train_bundle(
         "validation_exact": trainer.rows[-1]["exact"],
         "log": trainer.rows,
     }
-    return checkpoint.save_bundle(directory, config.name, trainer.average, card, sources.hashes)
+    hashes = sources.hashes
+    if (ancestor := trainer.ancestor) is not None:
+        card["init"] = {key: ancestor[key] for key in ("name", "sha256")}
+        hashes = np.concatenate([hashes, ancestor["hashes"].cpu().numpy().view(np.uint64)])
+    dtype = getattr(torch, config.bundle_dtype)
+    return checkpoint.save_bundle(directory, config.name, trainer.average, card, hashes, dtype)
 
 
-def _resumable(directory: Path, limit: Limit, device: torch.device, warm: bool) -> dict:
+def log_table(rows: list[dict]) -> str:
+    """The rows of a training's log as a table in plain text."""
+    lines = ["   step  seconds     samples  samples/s    loss   exact"]
+    for row in rows:
+        rate = row["samples"] / max(row["seconds"], 1e-9)
+        loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
+        lines.append(
+            f"{row['step']:7d} {row['seconds']:8.0f} {row['samples']:11d} {rate:10.0f} {loss:>7} {row['exact']:7.1%}"
+        )
+    return "\n".join(lines)
+
+
+def _finished(directory: Path, name: str, limit: Limit) -> Bundle | None:
+    """The bundle of a training that has reached the limit, if it was written."""
+    state = torch.load(directory / "latest.pt", map_location="cpu", weights_only=True)
+    step, seconds, _ = state["counters"]
+    path = directory / f"{name}.safetensors"
+    if not state["ended"] or limit.progress(step, seconds) < 1.0 or not path.is_file():
+        return None
+    return checkpoint.find(str(path))
+
+
+def _unseeing(init: str, target: str) -> Bundle:
+    """The bundle `init`; ValueError if it was trained on a pair of the target."""
+    bundle = checkpoint.find(init)
+    if seen := checkpoint.overlaps(bundle, datasets.load(target)):
+        raise ValueError(f"{init}: was trained on pairs of {len(seen)} tasks of {target}, {next(iter(seen))} for one")
+    return bundle
+
+
+def _resumable(directory: Path, bundle: str, limit: Limit, device: torch.device, warm: bool) -> dict:
     for name in ("latest.pt", "undecayed.pt"):
         path = directory / name
         if not path.is_file():
@@ -97,6 +149,8 @@ def _resumable(directory: Path, limit: Limit, device: torch.device, warm: bool) 
         step, seconds, _ = state["counters"]
         unended = name == "undecayed.pt" or not state["ended"]
         if not unended and limit.progress(step, seconds) >= 1.0:
+            if not (directory / f"{bundle}.safetensors").is_file():
+                return state  # all that is missing is the bundle
             raise ValueError(f"{path}: is already trained to this limit; give a larger --budget to extend it")
         if unended or warm:
             return state

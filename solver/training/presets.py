@@ -12,7 +12,8 @@ from solver.model import MODELS, ModelConfig
 class TrainConfig:
     """`mix`: canvas size -> share of the batches. `batch_cells`: canvas cells in a batch, whatever the size.
     Shares of the budget: `warmup`, the rate rises; `half_loops`, half of the loops are run; `plain`, pairs are
-    only moved and scaled, not turned or recoloured; `decay`, at the end, the rate falls."""
+    only moved and scaled, not turned or recoloured; `decay`, at the end, the rate falls. `bundle_dtype`: what the
+    finished weights are stored as, float32 or bfloat16."""
 
     name: str = "nano"
     model: ModelConfig = MODELS["nano"]
@@ -35,6 +36,7 @@ class TrainConfig:
     augmentation: Augmentation = Augmentation(viewed=0.5)
     validate_seconds: float = 120.0
     checkpoint_seconds: float = 120.0
+    bundle_dtype: str = "float32"
 
 
 def nano() -> TrainConfig:
@@ -58,7 +60,13 @@ def base() -> TrainConfig:
         max_side=30,
         ema=0.999,
         half_loops=0.3,
+        bundle_dtype="bfloat16",
     )
 
 
-TRAIN_PRESETS = {"toy": toy, "nano": nano, "base": base}
+def base_arc2() -> TrainConfig:
+    """`base`, to be scored on ARC-2 evaluation: of ARC-2 training and ARC-1 evaluation it sees what does not leak."""
+    return replace(base(), name="base-arc2", target="arc2-eval")
+
+
+TRAIN_PRESETS = {"toy": toy, "nano": nano, "base": base, "base-arc2": base_arc2}

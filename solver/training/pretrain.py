@@ -8,12 +8,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
+from solver import checkpoint
 from solver.augment import draw_plan, render_plan
 from solver.canvas import choose_size
-from solver.device import compute_dtype
+from solver.checkpoint import Bundle
+from solver.device import training_dtype
 from solver.model import Network
 from solver.objective import backward, exact
 from solver.training.corpus import Corpus, device_table
@@ -44,7 +47,7 @@ class Trainer:
         self, config: TrainConfig, sources: Sources, device: torch.device, seed: int = 0, world: World | None = None
     ) -> None:
         self.config, self.device, self.seed, self.world = config, device, seed, world or World()
-        self.dtype = compute_dtype(device)
+        self.dtype = training_dtype(device)
         self.corpus = Corpus(sources.pairs, tuple(config.mix), device)
         self.validation = device_table(sources.validation, device)
         self.validation_tasks = torch.from_numpy(sources.validation.task).to(device)
@@ -52,6 +55,7 @@ class Trainer:
         self.network = Network(config.model, tasks=len(sources.pairs.ids)).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         if device.type == "cuda":
+            torch.compiler.reset()  # what an earlier trainer of this process compiled counts towards a limit
             for block in self.network.recursion.blocks:
                 block.compile(dynamic=False)
         self.optimizers = build_optimizers(
@@ -61,12 +65,26 @@ class Trainer:
         self.canvases = torch.Generator().manual_seed(seed)
         self.step, self.seconds, self.samples = 0, 0.0, 0
         self.ended, self.rows = False, []
+        self.ancestor: dict | None = None
         self.pieces = [{"from_step": 0, **plain_config(config)}]
 
     def loops(self, progress: float) -> int:
         """Loop steps at this point of the budget: half of them at first."""
         loops = self.config.model.loops
         return max(1, loops // 2) if progress < self.config.half_loops else loops
+
+    def start_from(self, bundle: Bundle) -> None:
+        """Begins with a bundle's weights, every task with its mean task tokens. The bundle's hashes are kept, for
+        its pairs count as trained on from now on. ValueError if it holds another model."""
+        network = checkpoint.load(str(bundle.path))
+        if network.config != self.config.model:
+            raise ValueError(f"{bundle.path}: holds another model, {bundle.card['model']}")
+        weights = network.state_dict()
+        weights["conditioning.tasks"] = weights["conditioning.tasks"].expand(len(self.corpus.names), -1)
+        self.network.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+        hashes = torch.from_numpy(checkpoint.trained_hashes(bundle).view(np.int64))
+        self.ancestor = {"name": bundle.name, "sha256": bundle.card["sha256"], "hashes": hashes}
 
     def state(self) -> dict:
         return {
@@ -80,6 +98,7 @@ class Trainer:
             "tasks": [str(name) for name in self.corpus.names],
             "pieces": self.pieces,
             "rows": self.rows,
+            "ancestor": self.ancestor,
         }
 
     def load_state(self, state: dict) -> None:
@@ -98,6 +117,7 @@ class Trainer:
         for generator, saved in zip((self.generator, self.canvases), state["generators"], strict=True):
             generator.set_state(saved.cpu())
         self.step, self.seconds, self.samples = state["counters"]
+        self.ancestor = state.get("ancestor")
         piece = {**self.pieces[0], "from_step": self.step}
         self.pieces, self.rows = list(state["pieces"]), list(state.get("rows", []))
         if self.pieces[-1] | {"from_step": self.step} != piece:
@@ -110,12 +130,39 @@ class Trainer:
         sizes = list(config.mix)
         shares = torch.tensor([config.mix[s] for s in sizes])
         size = sizes[int(torch.multinomial(shares, 1, generator=self.canvases))]
-        count = config.batch_cells // size**2 // self.world.size * self.world.size
-        which = self.corpus.draw(size, count, self.generator)
+        loss = self._gradients(size, progress, self.generator)
+        self.world.average_gradients(self.network.parameters())
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        set_rate(self.optimizers, rate_factor(progress, warmup=config.warmup, decay=config.decay))
+        for optimizer in self.optimizers:
+            optimizer.step()
+        keep = min(config.ema, (self.step + 1) / (self.step + 10))
+        torch._foreach_lerp_(
+            list(self.average.parameters()), [p.detach() for p in self.network.parameters()], 1 - keep
+        )
+        self.step += 1
+        self.samples += self.batch(size)
+        return loss.mean()
+
+    def batch(self, size: int) -> int:
+        """Samples in a joint batch of canvases of `size`."""
+        return self.config.batch_cells // size**2 // self.world.size * self.world.size
+
+    def warm_up(self) -> None:
+        """One gradient for every canvas size, thrown away: what is compiled is compiled before the clock starts."""
+        generator = torch.Generator(self.device).manual_seed(0)
+        for size in self.config.mix:
+            self._gradients(size, 1.0, generator)
+        self._clear()
+
+    def _gradients(self, size: int, progress: float, generator: torch.Generator) -> torch.Tensor:
+        """Leaves the gradients of one drawn batch in the weights; returns the loss (1, B) of the last loop step."""
+        config = self.config
+        which = self.corpus.draw(size, self.batch(size), generator)
         augmentation = config.augmentation
         if progress < config.plain:
             augmentation = dataclasses.replace(augmentation, viewed=0.0)
-        plan = draw_plan(self.corpus.table, which, size, self.generator, augmentation).part(self.world.share)
+        plan = draw_plan(self.corpus.table, which, size, generator, augmentation).part(self.world.share)
         canvas, target = render_plan(self.corpus.table, plan, size)
         loops = self.loops(progress)
         steps = self.network(
@@ -127,21 +174,12 @@ class Trainer:
             detach=config.supervision == "detached",
             dtype=self.dtype,
         )
+        self._clear()
+        return backward(steps, loops, target[None], config.supervision)[0]
+
+    def _clear(self) -> None:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        loss, _ = backward(steps, loops, target[None], config.supervision)
-        self.world.average_gradients(self.network.parameters())
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
-        set_rate(self.optimizers, rate_factor(progress, warmup=config.warmup, decay=config.decay))
-        for optimizer in self.optimizers:
-            optimizer.step()
-        keep = min(config.ema, (self.step + 1) / (self.step + 10))
-        torch._foreach_lerp_(
-            list(self.average.parameters()), [p.detach() for p in self.network.parameters()], 1 - keep
-        )
-        self.step += 1
-        self.samples += count
-        return loss.mean()
 
     @torch.inference_mode()
     def validate(self, loops: int, limit: int = 128) -> float:
@@ -149,9 +187,12 @@ class Trainer:
         table, hits, total = self.validation, 0, 0
         plain = dataclasses.replace(self.config.augmentation, max_scale=1, move=False)
         sides = [table.inputs.height, table.inputs.width, table.outputs.height, table.outputs.width]
-        fitting = [choose_size(side) for side in torch.stack(sides).amax(0).tolist()]
+        sizes = sorted(self.config.mix)
+        fitting = [choose_size(side, sizes) for side in torch.stack(sides).amax(0).tolist()]
         for size in self.config.mix:
             chosen = [i for i, own in enumerate(fitting) if own == size]
+            if not chosen:
+                continue
             for part in torch.tensor(chosen[:limit], dtype=torch.int64, device=self.device).split(64):
                 views = identity_views(len(part), self.device)
                 plan = draw_plan(table, part, size, torch.Generator(self.device), plain, views)
@@ -173,10 +214,14 @@ def train(
     trainer: Trainer, limit: Limit, directory: Path, *, piece: float | None = None, log=tqdm.write
 ) -> bool:
     """Trains until `limit`, or for `piece` seconds of it, writing `latest.pt` as it goes and `undecayed.pt` where
-    the rate begins to fall, from which a longer schedule can continue. Returns whether the limit was reached;
+    the rate begins to fall, from which a longer schedule can continue. Compiling counts for the piece and not for
+    the limit. Returns whether the limit was reached;
     `trainer.rows` has the log, one row per validation."""
     directory.mkdir(parents=True, exist_ok=True)
     config, rows, world = trainer.config, trainer.rows, trainer.world
+    started = time.monotonic()
+    if trainer.device.type == "cuda":
+        trainer.warm_up()
     begun, before = time.monotonic(), trainer.seconds
     validated = saved = begun
     recent: list[torch.Tensor] = []
@@ -189,7 +234,7 @@ def train(
         if world.leads and not kept and progress >= 1.0 - config.decay:
             save(trainer, directory / "undecayed.pt")
             kept = True
-        if world.agree(piece is not None and time.monotonic() - begun >= piece):
+        if world.agree(piece is not None and time.monotonic() - started >= piece):
             break
         recent.append(trainer.train_step(progress))
         now = time.monotonic()
@@ -220,7 +265,8 @@ def plain_config(config: TrainConfig) -> dict:
     """What decides the course of the training, as plain values; the model apart."""
     plain = dataclasses.asdict(config)
     plain["mix"] = {str(size): share for size, share in config.mix.items()}
-    return {key: plain[key] for key in plain if key not in ("model", "validate_seconds", "checkpoint_seconds")}
+    apart = ("model", "validate_seconds", "checkpoint_seconds", "bundle_dtype")
+    return {key: plain[key] for key in plain if key not in apart}
 
 
 def save(trainer: Trainer, path: Path) -> None:

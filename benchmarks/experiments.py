@@ -1,0 +1,289 @@
+"""One question, one answer: short trainings that differ in one thing, as one table.
+
+    python benchmarks/experiments.py                                 # all of them, 150 seconds each
+    python benchmarks/experiments.py --only as-preset,optimizer-adamw
+    python benchmarks/experiments.py --toy --seconds 5               # the whole with a tiny network, on any machine
+
+Every training has the same data, seed and time. Afterwards it is validated and, with `--held-out N`, fine-tuned on N
+held-out tasks and scored on their tests. The command stops after `--piece`; the same command again goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+import torch
+from pieces import Piece, keep_settings
+
+from solver import checkpoint, datasets
+from solver.adapt import AdaptConfig, Slot, adapt
+from solver.canvas import choose_size
+from solver.cli import seconds
+from solver.device import compute_dtype, pick_device, prepare
+from solver.model import unstack
+from solver.predict import PredictConfig, predict
+from solver.runfolder import append_line
+from solver.seeds import stable_seed
+from solver.sizes import needed_side
+from solver.training.presets import TRAIN_PRESETS, TrainConfig
+from solver.training.pretrain import Limit, Trainer, train
+from solver.training.sources import Sources, collect
+from submission.document import fallback
+from voting import two_attempts
+
+ROOM = {"cpu": 0.0, "cuda": 90.0}
+"""Seconds of a piece that must be left to begin with a training: on a GPU it compiles first."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="names from the table, comma-separated")
+    parser.add_argument("--preset", default="base", choices=list(TRAIN_PRESETS))
+    parser.add_argument("--toy", action="store_true", help="a tiny network in place of the preset's")
+    limits = parser.add_mutually_exclusive_group()
+    limits.add_argument("--seconds", type=seconds, default=150.0, help="training time of each")
+    limits.add_argument("--steps", type=int, help="the same number of steps for each instead")
+    parser.add_argument("--piece", type=seconds, default=540.0, help="stop after this time; run it again to go on")
+    parser.add_argument("--held-out", type=int, help="held-out tasks to fine-tune on (default: 48 on a GPU, else 0)")
+    parser.add_argument("--held-out-steps", type=int, default=100, help="fine-tuning steps of each")
+    parser.add_argument("--out", type=Path, help="folder (default runs/experiments-PRESET)")
+    parser.add_argument("--rearc", type=Path, default=Path("../shared/data/rearc.npz"))
+    parser.add_argument("--conceptarc", type=Path, default=Path("../shared/data/conceptarc.json"))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    piece = Piece(arguments.piece)
+    device = pick_device(arguments.device)
+    prepare(device)
+    name = "toy" if arguments.toy else arguments.preset
+    # A toy batch must hold a canvas of 64 x 64 too.
+    preset = replace(TRAIN_PRESETS["toy"](), batch_cells=4096) if arguments.toy else TRAIN_PRESETS[name]()
+    lab = Lab(
+        directory=arguments.out or Path("runs") / f"experiments-{name}",
+        limit=Limit(steps=arguments.steps) if arguments.steps else Limit(seconds=arguments.seconds),
+        rearc=arguments.rearc if arguments.rearc.is_file() else None,
+        conceptarc=arguments.conceptarc if arguments.conceptarc.is_file() else None,
+        held_out=(48 if device.type == "cuda" else 0) if arguments.held_out is None else arguments.held_out,
+        held_out_steps=arguments.held_out_steps,
+        device=device,
+        seed=arguments.seed,
+    )
+    try:
+        questions = ask(preset)
+        wanted = choose(questions, arguments.only)
+        keep_settings(lab.directory, {"preset": name, **lab.settings})
+        if lab.rearc is None:
+            print(f"{arguments.rearc}: is not there, so nothing is trained on RE-ARC")
+            wanted = {name: config for name, config in wanted.items() if config.rearc_pairs == preset.rearc_pairs}
+        done = all(lab.run(name, config, piece) for name, config in wanted.items())
+    except (ValueError, OSError) as error:
+        print(f"experiments: {error}", file=sys.stderr)
+        return 2
+    if not done:
+        print(f"\nthe time of this piece is over; the same command goes on in {lab.directory}")
+    print("\n" + table(questions, lab.rows(), lab.device))
+    return 0
+
+
+def ask(preset: TrainConfig) -> dict[str, dict[str, TrainConfig]]:
+    """Question -> answer -> a configuration that differs from the preset in that one thing, or not at all."""
+    model = preset.model
+
+    def shaped(**changes) -> TrainConfig:
+        return replace(preset, model=replace(model, **changes))
+
+    def canvases(patch: int, sizes: tuple[int, ...]) -> TrainConfig:
+        # As many tokens in a batch as the preset has, whatever the patch.
+        cells = preset.batch_cells * patch**2 // model.patch**2
+        mix = dict.fromkeys(sizes, 1 / len(sizes))
+        return replace(preset, model=replace(model, patch=patch), mix=mix, batch_cells=cells)
+
+    still = replace(preset.augmentation, max_scale=1)
+    return {
+        "supervision": {name: replace(preset, supervision=name) for name in ("last", "all", "detached")},
+        "optimizer": {name: replace(preset, optimizer=name) for name in ("adamw", "muon")},
+        "loops": {str(count): shaped(loops=count) for count in (4, 6, 8)},
+        "width": {str(width): shaped(width=width, hidden=2 * width) for width in (384, 512)},
+        "canvas": {
+            "as-preset": preset,
+            "patch-1-of-16-24-32": canvases(1, (16, 24, 32)),
+            "patch-2-of-32-48-64": canvases(2, (32, 48, 64)),
+        },
+        "scale": {"on": preset, "off": replace(preset, augmentation=still)},
+        "rearc": {str(pairs): replace(preset, rearc_pairs=pairs) for pairs in (100, 300, 1000)},
+        "tokens": {str(count): shaped(task_tokens=count) for count in (1, 4, 16)},
+    }
+
+
+def named(questions: dict[str, dict[str, TrainConfig]]) -> dict[str, TrainConfig]:
+    """Every different training once: the preset's is `as-preset`, another one is called question-answer."""
+    preset = questions["canvas"]["as-preset"]
+    found = {"as-preset": preset}
+    for question, answers in questions.items():
+        found |= {f"{question}-{answer}": config for answer, config in answers.items() if config != preset}
+    return found
+
+
+def choose(questions: dict[str, dict[str, TrainConfig]], only: str | None) -> dict[str, TrainConfig]:
+    """The trainings to run, in order; ValueError for a name that is none."""
+    known = named(questions)
+    names = only.split(",") if only else list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"no experiment is called {unknown[0]!r}; there are {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What all experiments share. Rows go to `directory`/experiments.jsonl, a line as soon as one is finished."""
+
+    directory: Path
+    limit: Limit
+    rearc: Path | None
+    conceptarc: Path | None
+    held_out: int
+    held_out_steps: int
+    device: torch.device
+    seed: int
+
+    @property
+    def settings(self) -> dict:
+        """What must not change from piece to piece."""
+        own = {"seconds": self.limit.seconds, "steps": self.limit.steps, "seed": self.seed}
+        own |= {"held_out": self.held_out, "held_out_steps": self.held_out_steps, "device": self.device.type}
+        return own | {"rearc": self.rearc is not None, "conceptarc": self.conceptarc is not None}
+
+    def rows(self) -> dict[str, dict]:
+        """The finished experiments' rows by name."""
+        return {row["name"]: row for row in _lines(self.directory / "experiments.jsonl")}
+
+    def run(self, name: str, config: TrainConfig, piece: Piece) -> bool:
+        """Runs one experiment, or what is left of it; returns whether it is finished. One that diverges or does not
+        fit into memory is finished too, with a row that says so."""
+        if name in self.rows():
+            return True
+        own = self.directory / name
+        weights = own / "weights.safetensors"
+        try:
+            if not weights.with_suffix(".json").is_file() and not self._train(name, config, own, piece):
+                return False
+            if not self._score_held_out(config, weights, own / "held_out.jsonl", piece):
+                return False
+        except (FloatingPointError, torch.OutOfMemoryError) as error:
+            append_line(self.directory / "experiments.jsonl", {"name": name, "error": str(error).split("\n")[0][:80]})
+            return True
+        card = checkpoint.find(str(weights)).card
+        told = ("parameters", "steps", "samples", "seconds", "loss", "exact")
+        row = {"name": name, **{key: card[key] for key in told}}
+        if shares := [line["share"] for line in _lines(own / "held_out.jsonl")]:
+            row |= {"held_out": sum(shares) / len(shares), "held_out_tasks": len(shares)}
+        append_line(self.directory / "experiments.jsonl", row)
+        return True
+
+    def _train(self, name: str, config: TrainConfig, own: Path, piece: Piece) -> bool:
+        """Trains until the limit or the end of the piece; leaves the weights and drops the checkpoints at the end."""
+        if piece.left() <= ROOM[self.device.type]:
+            return False
+        sources = self._sources(config)
+        # Five rows over the whole: the loss of the last one is a mean over the last fifth.
+        config = replace(config, validate_seconds=(self.limit.seconds or 600.0) / 5, checkpoint_seconds=60.0)
+        trainer = Trainer(config, sources, self.device, self.seed)
+        latest = own / "latest.pt"
+        if latest.is_file():
+            trainer.load_state(torch.load(latest, map_location=self.device, weights_only=True))
+        print(f"{name}: from step {trainer.step}, {piece.left():.0f} s left in this piece", flush=True)
+        if not train(trainer, self.limit, own, piece=piece.left(), log=functools.partial(print, flush=True)):
+            return False
+        last = [row for row in trainer.rows if row["loss"] is not None][-1]
+        card = {"steps": trainer.step, "samples": trainer.samples, "seconds": trainer.seconds}
+        card |= {"loss": last["loss"], "exact": trainer.rows[-1]["exact"]}
+        checkpoint.save_bundle(own, "weights", trainer.average, card, sources.hashes)
+        for path in (latest, own / "undecayed.pt"):
+            path.unlink(missing_ok=True)
+        return True
+
+    def _sources(self, config: TrainConfig) -> Sources:
+        return _collected(config.target, self.rearc, self.conceptarc, config.max_side, config.rearc_pairs)
+
+    def _score_held_out(self, config: TrainConfig, weights: Path, path: Path, piece: Piece) -> bool:
+        """Fine-tunes stacks of held-out tasks and writes a line a task, its share of the test outputs hit by two
+        attempts; returns whether all have one. Tasks that fit no canvas of the training are left out."""
+        data = datasets.load("arc1-train")
+        by_id = {task.id: task for task in data.tasks}
+        sizes = sorted(config.mix)
+        known = {line["task"] for line in _lines(path)}
+        tasks = [by_id[i] for i in datasets.held_out(data)[: self.held_out] if i not in known]
+        fitting: dict[int, list] = {}
+        for task in tasks:
+            if needed_side(task) < sizes[-1]:
+                fitting.setdefault(choose_size(needed_side(task), sizes), []).append(task)
+        network = checkpoint.load(str(weights)) if fitting else None
+        for size, own in fitting.items():
+            many = max(1, 16 * 256 // size**2 * config.model.patch**2) if self.device.type == "cuda" else 1
+            for first in range(0, len(own), many):
+                if piece.left() <= 0:
+                    return False
+                stack = own[first : first + many]
+                for task, share in zip(stack, self._shares(network, stack, size, data.solutions), strict=True):
+                    append_line(path, {"task": task.id, "share": share})
+        return True
+
+    def _shares(self, network, tasks: list, size: int, solutions: dict) -> list[float]:
+        """For each task of a stack the share of its test outputs that two attempts hit."""
+        where = {"device": self.device, "dtype": compute_dtype(self.device)}
+        slots = [Slot(task.support, stable_seed(self.seed, task.id, "adapt")) for task in tasks]
+        adapted = adapt(network, slots, size, AdaptConfig(steps=self.held_out_steps), **where)
+        shares = []
+        for slot, task in enumerate(tasks):
+            single, hits = unstack(adapted.network, slot), []
+            for index, truth in enumerate(solutions[task.id]):
+                seed = stable_seed(self.seed, task.id, "views", index)
+                pool = predict(single, task, index, size, PredictConfig(views=32), seed=seed, **where)
+                attempts = two_attempts(pool, "confidence", fallback(task.test_inputs[index]))
+                hits.append(any(a.shape == truth.shape and (a == truth).all() for a in attempts))
+            shares.append(sum(hits) / len(hits))
+        return shares
+
+
+@functools.lru_cache(maxsize=2)
+def _collected(target: str, rearc, conceptarc, max_side: int, rearc_pairs: int) -> Sources:
+    return collect(target, rearc=rearc, conceptarc=conceptarc, max_side=max_side, rearc_pairs=rearc_pairs)
+
+
+def _lines(path: Path) -> list[dict]:
+    """The rows of a file of JSON lines; half a line that a killed run left at the end is none."""
+    whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return [orjson.loads(line) for line in whole]
+
+
+def table(questions: dict[str, dict[str, TrainConfig]], rows: dict[str, dict], device: torch.device) -> str:
+    """Every question with a line per answer; the preset's own row stands under each."""
+    known = named(questions)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    heading = f"{'':34} {'weights':>10} {'steps':>7} {'samples/s':>9} {'loss':>7} {'exact':>7} {'held out':>9}"
+    lines = [f"{where}, torch {torch.__version__}", heading]
+    for question, answers in questions.items():
+        lines.append(question)
+        for answer, config in answers.items():
+            name = next(name for name, own in known.items() if own == config)
+            label = f"  {answer}" + (" (as-preset)" if name == "as-preset" != answer else "")
+            lines.append(f"{label:34} " + (_cells(rows[name]) if name in rows else "not yet"))
+    return "\n".join([*lines, "", "loss: nats a cell over the training's own samples, which some answers make harder."])
+
+
+def _cells(row: dict) -> str:
+    if "error" in row:
+        return f"failed: {row['error']}"
+    rate = row["samples"] / max(row["seconds"], 1e-9)
+    held = f"{row['held_out']:8.1%} of {row['held_out_tasks']}" if "held_out" in row else f"{'-':>9}"
+    loss, exact = row["loss"], row["exact"]
+    return f"{row['parameters']:10,} {row['steps']:7} {rate:9.0f} {loss:7.4f} {exact:7.1%} {held:>9}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

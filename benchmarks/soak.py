@@ -1,0 +1,344 @@
+"""Kills runs at random moments and checks what is on the disk; resumes them, and kills again.
+
+    python benchmarks/soak.py --kills 50
+    python benchmarks/soak.py --kills 20 --mode worker --weights nano --steps 20
+
+One undisturbed run comes first: it says how long a run takes, and what every other must end with. Then runs are
+started in sessions of their own and killed with SIGKILL: the parent alone, the whole process group, or one worker,
+whose run then goes on by itself. The moments are drawn evenly over the work that a run has left, counted from when
+its first answer can be there; one kill in eight falls into the start-up before that. After each kill the submission
+must be complete and valid, and hold the undisturbed run's answer for every task that was finished at an earlier kill.
+A task is finished when its log row and its candidate pools are on the disk. Exits with 1 if any check failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import orjson
+from tqdm import tqdm
+
+from solver import datasets
+from solver.runfolder import read_log
+from solver.tasks import challenge_json, load_challenges
+from submission.document import read
+from submission.validate import check
+from voting import load_pools
+
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = ("parent", "group", "worker")
+START_UP = 1 / 8
+
+
+def children(pid: int) -> dict[int, str]:
+    """The child processes of `pid` and their command lines (Linux)."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found[int(child)] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+    return found
+
+
+def workers_of(pid: int) -> list[int]:
+    """The pids of a run's worker processes."""
+    return sorted(child for child, command in children(pid).items() if "spawn_main" in command)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds: float) -> bool:
+    """Whether `condition()` came true within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return met
+
+
+@dataclass
+class Folder:
+    """One run folder: the tasks that were seen finished in it, and those of them that were done again."""
+
+    path: Path
+    test_inputs: dict
+    finished: set[str] = field(default_factory=set)
+    repeated: set[str] = field(default_factory=set)
+
+    @property
+    def submission(self) -> Path:
+        return self.path / "submission.json"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run can be resumed here."""
+        return (self.path / "config.json").exists()
+
+    def rows(self) -> Counter:
+        """How many rows that tell of no failure the log has for each (task, copy)."""
+        rows = read_log(self.path / "log.jsonl")
+        return Counter((row["task"], row["copy"]) for row in rows if "error" not in row)
+
+    def finished_now(self) -> set[str]:
+        """The tasks with a log row and with pools for all of their test inputs."""
+        rows = {task_id for task_id, _ in self.rows()}
+        path = self.path / "pools.jsonl"
+        pools = load_pools(path) if path.exists() else {}
+        return {i for i in rows if all((i, n) in pools for n in range(len(self.test_inputs[i])))}
+
+
+@dataclass
+class Tally:
+    """What the kills of one kind came to; `too_early` came before the run folder had its first submission."""
+
+    kills: int = 0
+    too_early: int = 0
+    valid: int = 0
+    lost: int = 0
+    twice: int = 0
+
+
+class Soak:
+    """`options` as the command line gives them; everything happens in `directory`."""
+
+    def __init__(self, options: argparse.Namespace, directory: Path) -> None:
+        self.options, self.directory = options, directory
+        self.rng = random.Random(options.seed)
+        self.tallies = {kind: Tally() for kind in ("start-up", *KINDS, "at the end")}
+        self.done_at_kill: list[float] = []
+        self.orphans = self.crashes = self.equal = self.runs = self.halves = self.given_up = 0
+        tasks = datasets.demo_tasks(datasets.load("arc1-eval"), options.tasks, largest_side=options.side)
+        self.challenges = directory / "challenges.json"
+        self.challenges.write_bytes(orjson.dumps(challenge_json(tasks)))
+        self.test_inputs = load_challenges(self.challenges).test_inputs
+        self.folder = self._new_folder("undisturbed")
+
+    def measure(self) -> None:
+        """The undisturbed run: its seconds to the first submission and to the first answer, and in all."""
+        begun = time.monotonic()
+        process = self.start()
+        while process.poll() is None and not self.folder.submission.exists():
+            time.sleep(0.01)
+        self.start_seconds = time.monotonic() - begun
+        log = self.folder.path / "log.jsonl"
+        while process.poll() is None and not log.exists():
+            time.sleep(0.01)
+        self.ready_seconds = time.monotonic() - begun
+        if process.wait() != 0:
+            raise SystemExit(f"the undisturbed run ended with {process.returncode}: {self._said()}")
+        self.work_seconds = time.monotonic() - begun - self.ready_seconds
+        check(self.folder.submission, self.test_inputs)
+        if self.folder.finished_now() != set(self.test_inputs):
+            raise SystemExit("the undisturbed run left tasks unanswered; see its log.jsonl")
+        self.expected = self.folder.submission.read_bytes()
+        self.answers = read(self.folder.submission)
+
+    def start(self) -> subprocess.Popen:
+        """Starts the run of the folder, or goes on with it, in a session of its own."""
+        o, folder = self.options, self.folder
+        command = [
+            sys.executable, "-m", "solver", "solve", str(self.challenges), "--weights", o.weights,
+            "--steps", str(o.steps), "--views", str(o.views), "--device", "cpu", "--workers", str(o.workers),
+            "--seed", str(o.seed), "--resume" if folder.begun else "--run-dir", str(folder.path),
+        ]
+        with open(self.directory / "stderr.txt", "ab") as said:
+            return subprocess.Popen(
+                command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+            )
+
+    def run(self) -> None:
+        """So many kills, with as many run folders as that takes; the last one is seen to its end."""
+        self.folder = self._new_folder("run-1")
+        with tqdm(total=self.options.kills, unit="kill", dynamic_ncols=True) as bar:
+            while bar.n < self.options.kills:
+                self._until_dead(bar)
+        if self.folder.finished or self.folder.begun:
+            self._finish(self.start())
+
+    def _until_dead(self, bar) -> None:
+        """One process: killed, perhaps after some of its workers, or finished before its moment came."""
+        process, begun = self.start(), time.monotonic()
+        try:
+            while bar.n < self.options.kills:
+                kind, early, moment = self._draw(process, begun)
+                if wait_until(lambda: process.poll() is not None, moment - time.monotonic()):
+                    break
+                self._kill(process, kind, early)
+                bar.update()
+                if kind != "worker":
+                    return
+            self._finish(process)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _draw(self, process, begun: float) -> tuple[str, bool, float]:
+        """What to kill next, whether in the start-up, and when, by the monotonic clock."""
+        kind = self.rng.choice(KINDS) if self.options.mode == "all" else self.options.mode
+        now = time.monotonic()
+        ready = begun + self.ready_seconds
+        if now < begun + 0.1 and kind != "worker" and self.rng.random() < START_UP:
+            return kind, True, begun + self.rng.uniform(0, self.ready_seconds)
+        left = 1 - len(self.folder.finished_now()) / len(self.test_inputs)
+        return kind, False, max(now, ready) + self.rng.uniform(0, left * self.work_seconds)
+
+    def _kill(self, process, kind: str, early: bool) -> None:
+        workers = workers_of(process.pid)
+        if kind == "worker":
+            if not workers:  # between two: none was there to be killed, so the parent is
+                kind = "parent"
+            else:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.rng.choice(workers), signal.SIGKILL)
+        if kind == "parent":
+            process.kill()
+        elif kind == "group":
+            os.killpg(process.pid, signal.SIGKILL)
+        if kind != "worker":
+            process.wait()
+        tally = self.tallies["start-up" if early else kind]
+        tally.kills += 1
+        self._check(tally)
+        if kind != "worker" and not wait_until(lambda: not any(map(alive, workers)), 15):
+            self.orphans += sum(map(alive, workers))
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _check(self, tally: Tally) -> None:
+        """The state of the disk right after a kill."""
+        folder = self.folder
+        if not folder.submission.exists() and not folder.begun and not (folder.path / "log.jsonl").exists():
+            tally.too_early += 1
+            return
+        try:
+            check(folder.submission, self.test_inputs)
+            tally.valid += 1
+        except (OSError, ValueError) as error:
+            print(f"\nno valid submission in {folder.path}: {error}", file=sys.stderr)
+            return
+        self._compare(tally)
+        self.done_at_kill.append(len(folder.finished) / len(self.test_inputs))
+
+    def _compare(self, tally: Tally) -> None:
+        """What was finished at an earlier kill is still there, in the submission too, and was not done again."""
+        folder, rows, now = self.folder, self.folder.rows(), self.folder.finished_now()
+        answers = read(folder.submission)
+        for task_id in sorted(folder.finished):
+            pairs = zip(answers[task_id], self.answers[task_id], strict=True)
+            same = all(np.array_equal(a, b) for own, expected in pairs for a, b in zip(own, expected, strict=True))
+            if task_id not in now or not same:
+                tally.lost += 1
+                print(f"\n{folder.path}: {task_id} was finished and is lost", file=sys.stderr)
+        repeated = {task_id for (task_id, _), count in rows.items() if count > 1}
+        again = repeated & folder.finished - folder.repeated
+        tally.twice += len(again)
+        folder.repeated |= again
+        folder.finished |= now
+
+    def _finish(self, process) -> None:
+        """Sees a run to its end and compares it with the undisturbed one; then begins a new folder."""
+        code = process.wait()
+        if code != 0:
+            self.crashes += 1
+            print(f"\n{self.folder.path}: ended by itself with {code}: {self._said()}", file=sys.stderr)
+        # A task whose workers were killed twice is given up, and tried again when the run is resumed.
+        missing = set(self.test_inputs) - self.folder.finished_now()
+        self.given_up += len(missing)
+        if code == 0 and missing:
+            self.start().wait()
+        self.runs += 1
+        self._compare(self.tallies["at the end"])
+        self.halves += sum(count - 1 for count in self.folder.rows().values()) - len(self.folder.repeated)
+        same = self.folder.submission.read_bytes() == self.expected
+        self.equal += same
+        if not same:
+            print(f"\n{self.folder.path}: ended with another submission", file=sys.stderr)
+        self.folder = self._new_folder(f"run-{self.runs + 1}")
+
+    def _new_folder(self, name: str) -> Folder:
+        return Folder(self.directory / name, self.test_inputs)
+
+    def _said(self) -> str:
+        return (self.directory / "stderr.txt").read_text().strip()[-500:]
+
+    @property
+    def sound(self) -> bool:
+        """Whether every check held."""
+        all_valid = all(t.valid + t.too_early == t.kills and not t.lost + t.twice for t in self.tallies.values())
+        return all_valid and self.equal == self.runs and not self.orphans + self.crashes
+
+    def table(self, seconds: float) -> str:
+        """What came of it, one line per kind of kill."""
+        lines = ["kills                valid on disk  finished answers lost  done twice"]
+        whole = Tally()
+        for kind, own in self.tallies.items():
+            for name, value in vars(own).items():
+                setattr(whole, name, getattr(whole, name) + value)
+            if own.kills or kind == "at the end":
+                lines.append(self._line(kind, own))
+        lines.append(self._line("together", whole))
+        quarters = Counter(min(3, int(4 * share)) for share in self.done_at_kill)
+        spread = [quarters[n] for n in range(4)]
+        lines += [
+            "",
+            f"{whole.too_early} kills came before the first submission was on the disk: no run had begun",
+            f"kills with 0-25, 25-50, 50-75, 75-100% of the tasks done: {', '.join(map(str, spread))}",
+            f"{self.runs} run folders finished, {self.equal} of them equal to the undisturbed run",
+            f"{self.halves} tasks were done again because only half of their record was on the disk",
+            f"{self.given_up} tasks were given up, as two of their workers were killed, and done on resuming",
+            f"{self.orphans} processes outlived their parent, {self.crashes} runs ended by themselves with an error",
+            f"undisturbed run {self.ready_seconds + self.work_seconds:.1f} s, its first submission after "
+            f"{self.start_seconds:.1f} s, its first answer after {self.ready_seconds:.1f} s; in all {seconds:.0f} s",
+        ]
+        return "\n".join(lines)
+
+    @staticmethod
+    def _line(kind: str, own: Tally) -> str:
+        valid = f"{own.valid} of {own.kills - own.too_early}"
+        return f"{kind:12} {own.kills:5}  {valid:>14}  {own.lost:21}  {own.twice:10}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--mode", choices=(*KINDS, "all"), default="all")
+    parser.add_argument("--tasks", type=int, default=24, help="how many ARC-1 evaluation tasks")
+    parser.add_argument("--side", type=int, default=12, help="no side of them above this")
+    parser.add_argument("--weights", default="random:toy")
+    parser.add_argument("--steps", type=int, default=8, help="fine-tuning steps a task")
+    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dir", type=Path, help="keep the run folders here")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = options.dir or Path(temporary)
+        directory.mkdir(parents=True, exist_ok=True)
+        begun = time.monotonic()
+        soak = Soak(options, directory)
+        soak.measure()
+        soak.run()
+        print(soak.table(time.monotonic() - begun))
+    print("every check held" if soak.sound else "A CHECK FAILED")
+    return 0 if soak.sound else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""`tinyarc dry-run` from start to end: read, measure or estimate, simulate, say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from solver import presets
+from solver.canvas import choose_size
+from solver.device import pick_device
+from solver.dryrun import tables
+from solver.dryrun.machine import suppose
+from solver.dryrun.outlook import assumed, like
+from solver.dryrun.profiles import Profile, find
+from solver.dryrun.simulate import Fault, Simulation
+from solver.dryrun.timeline import draw
+from solver.dryrun.work import SimTask
+from solver.pipeline import places
+from solver.presets import SolveConfig
+from solver.probes.plot import require_matplotlib
+from solver.runs import read_run
+from solver.sizes import needed_side
+from solver.tasks import Task, load_challenges
+
+
+def dry_run(
+    challenges: Path,
+    *,
+    profile: str = "here",
+    budget: float | None = None,
+    weights: str = "nano",
+    steps: int | None = None,
+    views: int | None = None,
+    leave_one_out: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    limit: int | None = None,
+    easy: float = 0.15,
+    run_as: Path | None = None,
+    faults: Sequence[tuple[str, float]] = (),
+    svg: Path = Path("dry-run.svg"),
+) -> str:
+    """What `solve` would do with a challenges file on a machine like `profile`, as text; the picture goes to `svg`.
+
+    `budget` in seconds; without one every task gets its full number of steps, once. `easy`: the share of the tasks
+    taken to settle early; with `run_as`, an earlier run's folder, they do as that run's did. `faults`: who dies, and
+    after how many seconds. ValueError for what the user got wrong.
+    """
+    require_matplotlib()
+    begun = time.monotonic()
+    own, where = find(profile), pick_device("cpu" if profile == "cpu" else device)
+    for option, value in (("workers", workers), ("steps", steps), ("views", views), ("limit", limit)):
+        if value is not None and value < 1:
+            raise ValueError(f"--{option} {value}: must be at least 1")
+    if not 0.0 <= easy <= 1.0:
+        raise ValueError(f"--easy {easy}: is no share from 0 to 1")
+    tasks = load_challenges(challenges).tasks[:limit]
+    if not tasks:
+        raise ValueError(f"{challenges}: holds no task")
+    config = _config("cuda" if own.gpu else where.type, weights, steps, views, leave_one_out)
+    sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
+    earlier = None if run_as is None else read_run(run_as)
+    lanes = _lanes(own, where, workers, len(tasks))
+    deaths = sorted((Fault(*fault) for fault in faults), key=lambda fault: fault.seconds)
+    for fault in deaths:
+        if fault.who not in ("parent", "worker", *(f"worker{n}" for n in range(lanes))):
+            raise ValueError(f"--fault {fault.who}: is not parent, worker or one of worker0 to worker{lanes - 1}")
+    stacks = {size: _stack(config, sizes, size, lanes, budget) for size in set(sizes.values())}
+    supposed = suppose(own, where, config, {t.id: (t, sizes[t.id]) for t in tasks}, stacks, lanes, earlier)
+    machine = supposed.machine
+    outlooks = assumed(list(sizes), easy) if earlier is None else like(earlier, sizes)
+    simulated = [
+        SimTask(task.id, sizes[task.id], len(task.test_inputs), _slots(task, config), outlooks[task.id])
+        for task in tasks
+    ]
+    ready = time.monotonic()
+    result = Simulation(simulated, config, machine, lanes, budget).run(deaths)
+    plain = Simulation(simulated, config, machine, lanes, budget).run() if result.hit else None
+    done = time.monotonic()
+    what = f"{len(tasks)} tasks, weights {weights}, "
+    what += f"{config.adapt.steps} steps each" if budget is None else f"budget {tables.clock(budget)}"
+    draw(result, lanes, budget, config.first_share, f"dry run of {what}, {own.name}", svg)
+    if earlier is None:
+        known = sum(outlook.settles is not None for outlook in outlooks.values())
+        guess = f"{known} tasks ({easy:.0%}, by id) settle after 60 steps and agree, the others never do"
+        guess = f"assumed         {guess} (--easy, --like)"
+    else:
+        guess = f"assumed         tasks settle and agree as those of {earlier.name} did on the same canvas"
+    parts = [
+        f"dry run         {what}, {config.predict.views} views",
+        *supposed.said,
+        guess,
+        tables.verdict(result, config, budget, lanes, len(tasks)),
+        *([tables.faults(result, plain)] if plain else []),
+        *(f"fault           {f.who} at {tables.clock(f.seconds)}: after the end" for f in deaths[len(result.hit) :]),
+        "",
+        tables.by_copy(result),
+        "",
+        tables.by_size(result, machine, sizes, stacks, supposed.bytes),
+        "",
+        f"{svg}: the picture; measured in {ready - begun:.1f} s, simulated in {done - ready:.1f} s",
+    ]
+    return "\n".join(parts)
+
+
+def _config(kind: str, weights: str, steps: int | None, views: int | None, leave_one_out: bool) -> SolveConfig:
+    config = replace(presets.cpu() if kind == "cpu" else presets.gpu(), weights=weights, leave_one_out=leave_one_out)
+    if steps is not None:
+        config = replace(config, adapt=replace(config.adapt, steps=steps))
+    if views is not None:
+        config = replace(config, predict=replace(config.predict, views=views))
+    return config
+
+
+def _lanes(profile: Profile, where: torch.device, workers: int | None, tasks: int) -> int:
+    """Devices at work: as `solve` chooses them, of those that the profile has."""
+    if profile.devices is None:
+        return len(places(where, workers, tasks, None)[0])
+    if profile.gpu:
+        return min(workers or profile.devices, profile.devices)
+    return max(1, min(workers or profile.devices, tasks))
+
+
+def _slots(task: Task, config: SolveConfig) -> int:
+    return len(task.support) if config.leave_one_out else 1
+
+
+def _stack(config: SolveConfig, sizes: dict[str, int], size: int, lanes: int, budget: float | None) -> int:
+    """Tasks in a full stack, as the planner makes it."""
+    many = int(config.stack * min(1.0, (16 / size) ** 2))
+    count = sum(own == size for own in sizes.values())
+    return max(1, min(many, count if budget is None else -(-count // lanes)))

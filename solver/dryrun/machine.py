@@ -1,0 +1,116 @@
+"""The machine of a dry run: measured here, taken from an earlier run, or estimated; and words that say which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from solver import checkpoint
+from solver.device import compute_dtype, cpu_count
+from solver.dryrun import costs
+from solver.dryrun.measure import measure
+from solver.dryrun.profiles import Profile
+from solver.dryrun.work import Machine
+from solver.hands import HandSettings
+from solver.memory import SAFETY, USABLE, copy_bytes
+from solver.model import Network
+from solver.pipeline import places
+from solver.presets import SolveConfig
+from solver.runs import Run
+from solver.speeds import Speeds
+from solver.tasks import Task
+
+
+@dataclass(frozen=True)
+class Supposed:
+    """The `machine`, the `bytes` that a full stack takes by canvas size (None on a CPU), and the lines `said` of what
+    is measured and what is an estimate."""
+
+    machine: Machine
+    bytes: dict[int, float] | None
+    said: list[str]
+
+
+def suppose(
+    profile: Profile,
+    where: torch.device,
+    config: SolveConfig,
+    tasks: dict[str, tuple[Task, int]],
+    stacks: dict[int, int],
+    lanes: int,
+    earlier: Run | None,
+) -> Supposed:
+    """`where`: the device here. `tasks`: each with its canvas size. `stacks`: tasks of a full stack by canvas size.
+    `lanes`: workers. The speeds of an `earlier` run are taken if it was run on such devices."""
+    network = checkpoint.load(config.weights, loops=config.loops)
+    bytes, fits = _memory(profile, where, network, config, stacks)
+    head = f"profile         {profile.name} ({profile.text}): {lanes} worker{'s'[: lanes > 1]}"
+    if earlier is not None and _alike(earlier, profile, where):
+        machine = _from_run(earlier, stacks, fits)
+        return Supposed(machine, bytes, [f"{head}; speeds and start-up of {earlier.name}, {earlier.config['device']}"])
+    typical = {size: _middle_first([task for task, own in tasks.values() if own == size]) for size in stacks}
+    if profile.rate is not None:
+        startup = measure({}, [HandSettings(config, 0, "cpu", 1)]).startup
+        size = min(stacks)
+        counted = costs.count_operations(network, typical[size][0], size, config)
+        found = {size: costs.estimate(profile, network.config, counted, config, size) for size in stacks}
+        said = [
+            f"{head}, {str(profile.dtype).removeprefix('torch.')}",
+            f"                ESTIMATE: a device does {profile.rate / 1e12:g} TFLOP/s and "
+            f"{1e-6 / profile.dispatch:.2f} million operations/s, give or take a factor of two",
+            f"                counted: {counted.step} operations a step; measured here: start-up {startup:.1f} s",
+        ]
+        return Supposed(Machine(found, startup, fits), bytes, said)
+    devices, threads = places(where, lanes, len(tasks), None)
+    if profile.devices is not None:
+        devices, threads = ["cpu"] * min(lanes, cpu_count()), 1
+    own = [HandSettings(config, 0, device, threads) for device in devices]
+    measured = measure({size: some[: stacks[size]] for size, some in typical.items()}, own)
+    many = f"{len(devices)} worker{'s'[: len(devices) > 1]} at once"
+    said = [f"{head}; measured with {many} on {where}, start-up {measured.startup:.1f} s"]
+    if profile.devices is not None:
+        said.append("                ESTIMATE: each of its processors is taken to be as fast as one here")
+    return Supposed(Machine(measured.costs, measured.startup, fits), bytes, said)
+
+
+def _memory(
+    profile: Profile, where: torch.device, network: Network, config: SolveConfig, stacks: dict[int, int]
+) -> tuple[dict[int, float] | None, dict[int, int]]:
+    """Bytes of a full stack, or of as much of it as fits, and the copies that fit, by canvas size; for GPUs."""
+    if not profile.gpu and where.type != "cuda":
+        return None, {}
+    dtype = profile.dtype or compute_dtype(where)
+    memory = profile.memory or torch.cuda.get_device_properties(where).total_memory
+    one = {size: SAFETY * copy_bytes(network, size, config.adapt, torch.device("cuda"), dtype) for size in stacks}
+    fits = {size: max(1, int(USABLE * memory / one[size])) for size in stacks}
+    return {size: one[size] * min(stacks[size], fits[size]) for size in stacks}, fits
+
+
+def _alike(run: Run, profile: Profile, where: torch.device) -> bool:
+    """Whether a run was done on devices such as the profile has."""
+    device = str(run.config["device"])
+    if profile.gpu:
+        return profile.known_as in device
+    return (device == "cpu") == (where.type == "cpu")
+
+
+def _from_run(run: Run, stacks: dict[int, int], fits: dict[int, int]) -> Machine:
+    speeds, started = Speeds(), []
+    for rows in run.log.values():
+        for row in rows:
+            speeds.learn(row)
+            started += [row["started"]] if "started" in row else []
+    if speeds.seconds("step", min(stacks)) is None or speeds.seconds("view", min(stacks)) is None:
+        raise ValueError(f"{run.directory}: its log says nothing about speed")
+    found = {}
+    for size in stacks:
+        step, view = speeds.seconds("step", size), speeds.seconds("view", size)
+        found[size] = costs.Cost(copy=step or 0.0, view=view or 0.0)
+    return Machine(found, min(started, default=0.0), fits)
+
+
+def _middle_first(tasks: list[Task]) -> list[Task]:
+    """The tasks of one canvas size, beginning with one whose grids are of middling size."""
+    ranked = sorted(tasks, key=lambda task: (task.largest_side, task.id))
+    return ranked[len(ranked) // 2 :] + ranked[: len(ranked) // 2]

@@ -1,0 +1,188 @@
+"""The schedule of a run: every task a first answer soon, then what time is left where it pays.
+
+The same object plans for real workers and for simulated ones (`solver.dryrun`): it knows a clock and what was
+reported to it, no processes and no devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from solver.presets import SolveConfig
+from solver.schedule import Budget, Job
+from solver.speeds import Speeds
+
+
+@dataclass
+class _State:
+    """What is known of one task. `copies` counts those begun; `agreement` is the share of the views that gave its
+    best candidate."""
+
+    task_id: str
+    size: int
+    copies: int = 0
+    running: bool = False
+    answered: bool = False
+    agreement: float = 0.0
+    failures: int = 0
+
+
+class Planner:
+    """A `solver.schedule.Schedule` of tasks, given as `sizes`: task id -> canvas size.
+
+    Without a limit every task gets one copy, as long as it takes. With one:
+
+    - *First round*: the first copies share `config.first_share` of the budget by weight (a task on twice the canvas
+      size gets twice the seconds), small canvases first.
+    - *Later*: a further copy for the tasks whose best candidate has less than the share `config.agreed` of the views,
+      fewest copies and then surest first, for as many as can be given `config.worthwhile` of a fair share of the
+      budget, or all the steps there are. What a job leaves unused goes to those after it.
+    - Nothing starts that cannot end: a job is begun only if there is time for a step and for its views, at the speed
+      measured so far. `margin` seconds are kept back for writing the answers.
+    """
+
+    def __init__(
+        self, sizes: dict[str, int], config: SolveConfig, budget: Budget, workers: int, margin: float = 2.0
+    ) -> None:
+        self.config, self.budget, self.workers, self.margin = config, budget, workers, margin
+        self.states = {task_id: _State(task_id, sizes[task_id]) for task_id in sorted(sizes, key=sizes.get)}
+        self.speeds = Speeds()
+        self.returned: list[Job] = []
+        self.again = 0
+        self._ends: dict[int, float] = {}
+        self._counts = {s: sum(own == s for own in sizes.values()) for s in set(sizes.values())}
+        self._total = sum(sizes.values())
+
+    def known(self, task_id: str, copies: int, agreement: float) -> None:
+        """A task that an earlier, interrupted run has answered, with so many copies."""
+        state = self.states[task_id]
+        state.copies, state.answered, state.agreement = copies, True, agreement
+
+    def heard(self, row: dict, agreement: float) -> None:
+        """What became of one task's copy: its log row, and the agreement of all its copies' views now. `again` counts
+        those that were not the first of their task."""
+        if (state := self.states.get(row["task"])) is None:
+            return
+        self.again += state.answered
+        state.running, state.answered = False, True
+        state.failures += "error" in row
+        state.agreement = agreement
+        self.speeds.learn(row)
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Ids of tasks of which nothing was heard yet."""
+        return [state.task_id for state in self.states.values() if not state.answered]
+
+    def open(self) -> bool:
+        return self._time() > 0 and bool(self.returned or self._first() or self._later(float("inf")))
+
+    def idle(self, worker: int) -> None:
+        self._ends.pop(worker, None)
+
+    def put_back(self, job: Job) -> None:
+        self.returned.append(job)
+
+    def next(self, worker: int) -> Job | None:
+        left = self._time()
+        if left <= 0:
+            return None
+        if self.budget.seconds is None:
+            job = self.returned.pop(0) if self.returned else self._job(self._first(), None)
+            return self._begin(worker, job)
+        free = max(0.0, left * self.workers - self._busy(worker))
+        if self.returned:
+            job = self.returned[0]
+            job = replace(job, seconds=min(left, max(self._fair(job), self._least(job))))
+        elif first := self._first():
+            window = self.config.first_share * self.budget.seconds
+            early = max(0.0, window - self.budget.elapsed())
+            job = self._job(first, early * self.workers - self._busy(worker), sum(state.size for state in first))
+            # A start-up that used the window up must not leave the first answers without any time.
+            floor = max(0.5 * self.config.first_share * self._fair(job), self._least(job))
+            job = replace(job, seconds=min(left, max(min(job.seconds, early), floor)))
+        else:
+            wanted = self._later(free)
+            soon = [s for s in self.states.values() if s.running and s.copies == 1]
+            job = self._job(wanted, free, sum(state.size for state in wanted + soon))
+            job = job and replace(job, seconds=min(left, job.seconds))
+        if job is None or job.seconds < self._least(job):
+            return None
+        if self.returned:
+            self.returned.pop(0)
+        return self._begin(worker, job)
+
+    def _begin(self, worker: int, job: Job | None) -> Job | None:
+        if job is not None:
+            for task_id in job.task_ids:
+                state = self.states[task_id]
+                state.running, state.copies = True, max(state.copies, job.copy + 1)
+            if job.seconds is not None:
+                self._ends[worker] = self.budget.elapsed() + job.seconds
+        return job
+
+    def _first(self) -> list[_State]:
+        """Tasks without any copy, small canvases first."""
+        return [state for state in self.states.values() if not state.copies]
+
+    def _later(self, free: float) -> list[_State]:
+        """Tasks that deserve a further copy, as many as `free` worker seconds are worth it for."""
+        if self.budget.seconds is None:
+            return []
+        wanted = [
+            s for s in self.states.values()
+            if s.copies and not s.running and s.failures < 2
+            and s.agreement < self.config.agreed and s.copies < self.config.max_copies
+        ]
+        wanted.sort(key=lambda s: (s.copies, -s.agreement))
+        chosen = []
+        for state in wanted:
+            free -= self._needed(state)
+            if free < 0:
+                break
+            chosen.append(state)
+        return chosen
+
+    def _job(self, states: list[_State], seconds: float | None, weight: float = 0.0) -> Job | None:
+        """The first of these tasks and others like it as one stack, and their part of `seconds` by weight."""
+        if not states:
+            return None
+        size, copy = states[0].size, states[0].copies
+        many = int(self.config.stack * min(1.0, (16 / size) ** 2))
+        if self.budget.seconds is not None:  # else stacks, and so rounding, would depend on the number of workers
+            many = min(many, -(-self._counts[size] // self.workers))
+        own = [state.task_id for state in states if (state.size, state.copies) == (size, copy)][: max(1, many)]
+        part = None if seconds is None else seconds * size * len(own) / weight
+        return Job(tuple(own), size, copy, part)
+
+    def _time(self) -> float:
+        return self.budget.left() - self.margin
+
+    def _busy(self, worker: int) -> float:
+        """Worker seconds that the other workers' jobs will still take."""
+        now = self.budget.elapsed()
+        return sum(max(0.0, end - now) for other, end in self._ends.items() if other != worker)
+
+    def _fair(self, job: Job) -> float:
+        """A job's part of all worker seconds of the budget, by weight."""
+        return self.budget.seconds * self.workers * job.size * len(job.task_ids) / self._total
+
+    def _needed(self, state: _State) -> float:
+        """The least worker seconds that are worth beginning a further copy for."""
+        fair = self.config.worthwhile * self._fair(Job((state.task_id,), state.size))
+        step, view = (self.speeds.seconds(what, state.size) for what in ("step", "view"))
+        if step is None:
+            return fair
+        return min(fair, step * self.config.budget_steps + (view or 0.0) * self.config.predict.views)
+
+    def _least(self, job: Job) -> float:
+        """Seconds in which a job can end at all: one step and one chunk of views of every task."""
+        step, view = (self.speeds.seconds(what, job.size) or 0.0 for what in ("step", "view"))
+        return len(job.task_ids) * (step + self.config.predict.chunk * view)
+
+
+def first_answers(rows: Iterable[dict]) -> float | None:
+    """Budget seconds at which the last of the first copies in these log rows had ended; None if there are none."""
+    ends = [row["ended"] for row in rows if row["copy"] == 0 and "ended" in row]
+    return max(ends, default=None)

@@ -1,0 +1,208 @@
+"""What a device allows: number types, kernels, memory; float16 with its loss scale; stacks that fit."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_adapt import CPU, copy_task
+from test_model import shaken
+
+from solver import adapt as adapting
+from solver import job as jobs
+from solver import memory, presets
+from solver.adapt import AdaptConfig, Slot, adapt
+from solver.device import compute_dtype, has_kernels, pick_device, training_dtype
+from solver.model import MODELS, Network, stack
+from solver.optimizer import ScaledAdamW, StackedAdamW
+from solver.predict import PredictConfig
+from solver.schedule import Job
+from solver.tasks import Task
+
+GPU = torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "training"),
+    [
+        ((6, 0), torch.float32, torch.float32),
+        ((7, 0), torch.float16, torch.float32),
+        ((7, 5), torch.float16, torch.float32),
+        ((8, 0), torch.bfloat16, torch.bfloat16),
+        ((12, 0), torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_each_card_computes_in_what_it_is_fast_in(capability, dtype, training, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert compute_dtype(GPU) == dtype
+    assert training_dtype(GPU) == training
+
+
+def test_a_card_this_torch_was_not_built_for_is_left_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 0))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90a", "sm_120", "compute_120"])
+    assert pick_device() == CPU
+    with pytest.raises(ValueError, match="not built for sm_60"):
+        pick_device("cuda")
+    for capability, built in (((7, 5), True), ((8, 9), True), ((7, 0), False), ((12, 1), True), ((10, 0), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, own=capability: own)
+        assert has_kernels(GPU) == built
+
+
+def losses(monkeypatch, dtype, slots, config, spoil=None):
+    """Adapts toy; returns the outcome, and after every step the mean losses (N,) and the scales (N,)."""
+    seen, scales, whole, step = [], [], adapting.backward, ScaledAdamW.step
+
+    def backward(*arguments):
+        loss, logits = whole(*arguments)
+        seen.append(loss.mean(1))
+        return loss, logits
+
+    def scaled(self, factor):
+        if spoil is not None:
+            spoil(self, len(scales))
+        step(self, factor)
+        scales.append(self.scale)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adapting, "backward", backward)
+        patch.setattr(ScaledAdamW, "step", scaled)
+        adapted = adapt(shaken(MODELS["toy"]), slots, 8, config, device=CPU, dtype=dtype)
+    return adapted, seen, scales
+
+
+SLOTS = [Slot(copy_task(s), s) for s in range(2)]
+
+
+def test_float16_learns_as_float32_does(monkeypatch):
+    config = AdaptConfig(steps=40, batch=4)
+    _, expected, none = losses(monkeypatch, torch.float32, SLOTS, config)
+    half, got, scales = losses(monkeypatch, torch.float16, SLOTS, config)
+    assert none == []
+    assert len(scales) == 40
+    assert expected[-1].max() < 0.6 * expected[0].min()
+    torch.testing.assert_close(torch.stack(got), torch.stack(expected), rtol=0.02, atol=0.01)
+    assert half.failed == [False, False]
+    assert half.network.cell.dtype == torch.float32
+
+
+def test_an_overflow_costs_its_copy_one_update_and_its_neighbour_nothing(monkeypatch):
+    config = AdaptConfig(steps=30, batch=4)
+
+    def overflow(optimizer, step):
+        if step in (0, 9):
+            optimizer.parameters[3].grad[0].flatten()[0] = float("inf")
+
+    calm, expected, _ = losses(monkeypatch, torch.float16, SLOTS, config)
+    hurt, got, scales = losses(monkeypatch, torch.float16, SLOTS, config, overflow)
+    assert hurt.failed == [False, False]
+    got, expected = torch.stack(got), torch.stack(expected)
+    assert torch.equal(got[:, 1], expected[:, 1])
+    for a, b in zip(calm.network.parameters(), hurt.network.parameters(), strict=True):
+        assert torch.equal(a[1], b[1])
+    start = ScaledAdamW.START
+    assert [scale[0].item() for scale in scales] == [start / 2] * 9 + [start / 4] * 21
+    assert {scale[1].item() for scale in scales} == {start}
+    assert got.isfinite().all()
+    assert got[-1, 0] < 0.7 * got[0, 0]
+
+
+def test_a_copy_whose_gradients_are_never_finite_fails_alone(monkeypatch):
+    def overflow(optimizer, step):
+        if len(optimizer.scale) == 2:
+            optimizer.parameters[3].grad[0] = float("nan")
+
+    hurt, _, _ = losses(monkeypatch, torch.float16, SLOTS, AdaptConfig(steps=30, batch=2), overflow)
+    assert hurt.failed == [True, False]
+    assert hurt.steps == [14, 30]  # from 2^13 below 1
+
+
+def test_the_scale_grows_again_and_does_not_change_the_update(monkeypatch):
+    monkeypatch.setattr(ScaledAdamW, "PATIENCE", 3)
+    both = [stack(shaken(MODELS["toy"]), 2) for _ in range(2)]
+    rates = [1e-3] * len(list(both[0].parameters()))
+    plain, scaled = StackedAdamW(both[0], rates, 1.0), ScaledAdamW(both[1], rates, 1.0)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(7):
+        for p, q in zip(plain.parameters, scaled.parameters, strict=True):
+            p.grad = torch.randn(p.shape, generator=generator)
+            q.grad = p.grad * scaled.scale.view(-1, *[1] * (p.dim() - 1))
+        for optimizer in (plain, scaled):
+            optimizer.step(torch.tensor([1.0, 0.5]))
+    assert scaled.scale.tolist() == [4 * ScaledAdamW.START] * 2
+    for p, q in zip(plain.parameters, scaled.parameters, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+GROWTH = """
+import resource, sys
+import numpy as np, torch
+from solver.adapt import AdaptConfig, Slot, adapt
+from solver.memory import copy_bytes
+from solver.model import MODELS, Network
+from solver.tasks import Pair
+torch.set_num_threads(1)
+name, dtype, size, copies = sys.argv[1], getattr(torch, sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+network, config, cpu = Network(MODELS[name]), AdaptConfig(steps=2), torch.device("cpu")
+grid = np.random.default_rng(0).integers(0, 10, (size - 2, size - 2)).astype(np.uint8)
+before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+adapt(network, [Slot([Pair(grid, grid)], 0)] * copies, size, config, device=cpu, dtype=dtype)
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+print(grown / copies / copy_bytes(network, size, config, cpu, dtype))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sizes are told in other ways elsewhere")
+@pytest.mark.parametrize(
+    "case", ["toy float32 16 16", "nano float32 8 4", "nano bfloat16 8 4"], ids=lambda case: case.replace(" ", "-")
+)
+def test_the_estimate_of_a_copys_memory_is_right_within_a_factor_of_two(case):
+    done = subprocess.run([sys.executable, "-c", GROWTH, *case.split()], capture_output=True, text=True, check=True)
+    ratio = float(done.stdout)
+    assert memory.SAFETY / 2 < ratio < memory.SAFETY
+
+
+def test_a_gauge_learns_and_never_forgets():
+    gauge, network, config = memory.Gauge(CPU), Network(MODELS["nano"]), AdaptConfig()
+    first = gauge.fitting(network, 16, config, torch.float32)
+    assert gauge.fitting(network, 32, config, torch.float32) < first
+    gauge.learn(16, 1.0)
+    gauge.learn(16, 0.5)
+    assert gauge.ratio(16) == pytest.approx(1.1)
+    assert gauge.ratio(32) == memory.SAFETY
+    with pytest.raises(MemoryError), gauge.measure(network, 16, config, torch.float32, 4):
+        raise MemoryError
+    assert gauge.ratio(16) == pytest.approx(2.2)
+    assert gauge.ratio(32) == pytest.approx(2.2)
+    with pytest.raises(ZeroDivisionError), gauge.measure(network, 16, config, torch.float32, 4):
+        raise ZeroDivisionError
+    assert gauge.ratio(16) == pytest.approx(2.2)
+
+
+CONFIG = replace(presets.cpu(), adapt=AdaptConfig(steps=2, batch=2), predict=PredictConfig(views=8, chunk=8))
+
+
+@pytest.mark.parametrize(("room", "stacks"), [(100, [7]), (4, [4, 3]), (3, [3, 3, 1]), (1, [1] * 7)])
+def test_a_job_is_divided_into_stacks_that_fit(room, stacks, monkeypatch):
+    network = shaken(MODELS["toy"])
+    one = memory.copy_bytes(network, 8, CONFIG.adapt, CPU, torch.float32) * memory.SAFETY
+    monkeypatch.setattr(memory, "free_bytes", lambda device: (room + 0.5) * one / memory.USABLE)
+    memory.gauge.cache_clear()
+    seen = []
+
+    def watch(network, slots, *arguments, **named):
+        seen.append(len(slots))
+        return adapt(network, slots, *arguments, **named)
+
+    monkeypatch.setattr(jobs, "adapt", watch)
+    grid = np.ones((3, 3), np.uint8)
+    tasks = [Task(str(n), tuple(copy_task(n)), (grid,)) for n in range(7)]
+    job = Job(tuple(task.id for task in tasks), 8)
+    outcomes = jobs.run_job(network, tasks, job, CONFIG, seed=0, device=CPU, dtype=torch.float32)
+    assert seen == stacks
+    assert [outcome.task_id for outcome in outcomes] == [task.id for task in tasks]
+    assert all(outcome.pools[0].total_views == 8 for outcome in outcomes)

@@ -1,0 +1,119 @@
+"""The planner on a simulated clock: the budget is kept, all tasks answered early, the rest spent where it pays."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from solver import presets
+from solver.planner import Planner
+from solver.schedule import Budget
+
+CONFIG = replace(presets.cpu(), budget_steps=400)
+SIZES = {f"t{n}": [8, 12, 16, 32][n % 4] for n in range(12)}
+
+
+def simulate(planner, clock, *, step=1e-3, easy=(), startup=0.0):
+    """Runs a planner with workers whose step takes `step` x size^2 / 64 seconds; (worker, job, start, end) of each
+    job. A tenth of a job's time goes to 64 views. Tasks in `easy` settle after 20 steps and agree."""
+    done, ends = [], {}
+    clock[0] += startup
+    while True:
+        for worker in range(planner.workers):
+            if worker not in ends and (job := planner.next(worker)) is not None:
+                one = step * job.size**2 / 64
+                steps = int(job.seconds * 0.9 / one / len(job.task_ids)) + 1
+                steps = min(steps, CONFIG.budget_steps, *[20 for task_id in job.task_ids if task_id in easy])
+                spent = steps * one * len(job.task_ids)
+                ends[worker] = clock[0] + spent / 0.9, clock[0], job, steps, spent
+        if not ends:
+            return done
+        worker = min(ends, key=lambda w: ends[w][0])
+        clock[0], start, job, steps, spent = ends.pop(worker)
+        planner.idle(worker)
+        done.append((worker, job, start, clock[0]))
+        for task_id in job.task_ids:
+            row = {"task": task_id, "copy": job.copy, "canvas": job.size, "steps": steps, "views": [64]}
+            row |= {"adapt_seconds": spent / len(job.task_ids), "predict_seconds": spent / len(job.task_ids) / 9}
+            planner.heard(row, 1.0 if task_id in easy else 0.3)
+
+
+@pytest.mark.parametrize("stack", [1, 4])
+@pytest.mark.parametrize("budget", [20.0, 100.0, 1000.0])
+def test_the_budget_is_kept_and_every_task_has_an_early_answer(budget, stack):
+    clock, easy = [0.0], ["t1", "t4"]
+    config = replace(CONFIG, stack=stack)
+    planner = Planner(SIZES, config, Budget(budget, lambda: clock[0]), 3)
+    done = simulate(planner, clock, easy=easy)
+    ends = {}
+    for _, job, _, end in done:
+        for task_id in job.task_ids:
+            ends.setdefault((task_id, job.copy), end)
+    assert clock[0] <= budget
+    first = [ends[task_id, 0] for task_id in SIZES]
+    assert max(first) <= 0.15 * budget + 0.2
+    assert not planner.unanswered
+    assert all((task_id, 1) not in ends for task_id in easy)  # agreed: nothing to gain
+    again = [(t, c) for t, c in ends if c]
+    assert {t for t, c in again} == set(SIZES) - set(easy)
+    if budget < 1000:  # in 1000 s all 16 copies get all their steps, and then there is nothing left to do
+        assert sum(end - start for _, _, start, end in done) > 0.75 * 3 * budget
+    assert planner.again == len(again)
+
+
+def test_a_slow_machine_gets_fewer_steps_and_not_a_late_file():
+    def steps(step):
+        clock = [0.0]
+        planner = Planner(SIZES, CONFIG, Budget(60.0, lambda: clock[0]), 2)
+        done = simulate(planner, clock, step=step, startup=12.0)  # the window of the first round is over by then
+        assert clock[0] <= 60.0
+        assert {task_id for _, job, _, _ in done for task_id in job.task_ids} == set(SIZES)
+        return sum((end - start) / (step * job.size**2) for _, job, start, end in done)
+
+    assert steps(1e-2) < 0.2 * steps(1e-3)
+
+
+def test_nothing_starts_that_cannot_end():
+    clock = [0.0]
+    planner = Planner({"a": 8, "b": 8}, CONFIG, Budget(100.0, lambda: clock[0]), 1)
+    job = planner.next(0)
+    clock[0] = 97.0
+    planner.idle(0)
+    row = {"task": "a", "copy": 0, "canvas": 8, "steps": 10, "views": [64], "adapt_seconds": 90.0, "predict_seconds": 7}
+    planner.heard(row, 0.5)
+    assert job.task_ids == ("a",)
+    assert planner.next(0) is None  # one step takes 9 s, and 1 s is left
+    assert planner.unanswered == ["b"]
+
+
+def test_without_a_budget_every_task_is_done_once_in_stacks_that_do_not_depend_on_the_workers():
+    stacks = []
+    for workers in (1, 4):
+        planner = Planner(SIZES, replace(CONFIG, stack=2), Budget(None), workers)
+        jobs = []
+        while (job := planner.next(len(jobs) % workers)) is not None:
+            jobs.append(job)
+        assert all(job.seconds is None for job in jobs)
+        stacks.append([job.task_ids for job in jobs])
+    assert stacks[0] == stacks[1]
+    assert sorted(t for job in stacks[0] for t in job) == sorted(SIZES)
+
+
+def test_a_job_that_comes_back_goes_first_and_a_known_task_only_later():
+    clock = [0.0]
+    planner = Planner(SIZES, CONFIG, Budget(100.0, lambda: clock[0]), 1)
+    planner.known("t0", 1, 0.5)
+    job = planner.next(0)
+    assert job.task_ids != ("t0",)
+    planner.idle(0)
+    planner.put_back(replace(job, tries=1, seconds=None))
+    again = planner.next(0)
+    assert (again.task_ids, again.tries) == (job.task_ids, 1)
+    assert again.seconds > 0
+    planner.idle(0)
+    seen = [planner.next(0) for _ in range(11)]
+    assert [j.task_ids for j in seen[:10]] != []
+    assert ("t0",) not in [j.task_ids for j in seen[:10]]
+    assert seen[10].task_ids == ("t0",)
+    assert seen[10].copy == 1
+    assert np.isfinite(seen[10].seconds)
