@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--adapt", action="append", help="changes to AdaptConfig, such as lr=1e-3,batch=16")
     parser.add_argument("--predict", default="", help="changes to PredictConfig, such as views=128")
     parser.add_argument("--loops", type=int, help="loop steps to run (default: the preset's, 2 on a CPU)")
-    parser.add_argument("--copies", type=int, default=1, help="fine-tuned copies a task at most")
+    parser.add_argument("--copies", type=int, help="fine-tuned copies a task at most (default: the preset's)")
+    parser.add_argument("--first-share", type=float, help="the first copies' share of the budget")
     parser.add_argument("--seconds", type=float, default=20.0, help="worker seconds a task, on average")
     parser.add_argument("--limit", type=int, default=48)
     parser.add_argument("--skip", type=int, default=0)
@@ -52,7 +53,9 @@ def main() -> None:
     lines = []
     for weights in arguments.weights:
         for recipe in arguments.adapt or [""]:
-            config = replace(preset, weights=weights, loops=loops, max_copies=arguments.copies)
+            config = replace(preset, weights=weights, loops=loops)
+            config = replace(config, max_copies=arguments.copies or config.max_copies)
+            config = replace(config, first_share=arguments.first_share or config.first_share)
             config = replace(config, adapt=_changed(config.adapt, recipe))
             config = replace(config, predict=_changed(config.predict, arguments.predict))
             directory = new_directory(Path("runs"))

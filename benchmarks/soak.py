@@ -122,6 +122,7 @@ class Soak:
         self.rng = random.Random(options.seed)
         self.tallies = {kind: Tally() for kind in ("start-up", *KINDS, "at the end")}
         self.done_at_kill: list[float] = []
+        self.pace = 1.0
         self.orphans = self.crashes = self.equal = self.runs = self.halves = self.given_up = 0
         tasks = datasets.demo_tasks(datasets.load("arc1-eval"), options.tasks, largest_side=options.side)
         self.challenges = directory / "challenges.json"
@@ -130,7 +131,7 @@ class Soak:
         self.folder = self._new_folder("undisturbed")
 
     def measure(self) -> None:
-        """The undisturbed run: its seconds to the first submission and to the first answer, and in all."""
+        """The undisturbed run: its seconds to the first submission, to the first answer, and from there to the last."""
         begun = time.monotonic()
         process = self.start()
         while process.poll() is None and not self.folder.submission.exists():
@@ -140,9 +141,11 @@ class Soak:
         while process.poll() is None and not log.exists():
             time.sleep(0.01)
         self.ready_seconds = time.monotonic() - begun
+        while process.poll() is None and log.read_bytes().count(b"\n") < len(self.test_inputs):
+            time.sleep(0.02)
+        self.work_seconds = time.monotonic() - begun - self.ready_seconds
         if process.wait() != 0:
             raise SystemExit(f"the undisturbed run ended with {process.returncode}: {self._said()}")
-        self.work_seconds = time.monotonic() - begun - self.ready_seconds
         check(self.folder.submission, self.test_inputs)
         if self.folder.finished_now() != set(self.test_inputs):
             raise SystemExit("the undisturbed run left tasks unanswered; see its log.jsonl")
@@ -178,6 +181,7 @@ class Soak:
             while bar.n < self.options.kills:
                 kind, early, moment = self._draw(process, begun)
                 if wait_until(lambda: process.poll() is not None, moment - time.monotonic()):
+                    self.pace *= 0.8  # it was over before its moment: the machine is faster than it was
                     break
                 self._kill(process, kind, early)
                 bar.update()
@@ -192,12 +196,12 @@ class Soak:
     def _draw(self, process, begun: float) -> tuple[str, bool, float]:
         """What to kill next, whether in the start-up, and when, by the monotonic clock."""
         kind = self.rng.choice(KINDS) if self.options.mode == "all" else self.options.mode
-        now = time.monotonic()
-        ready = begun + self.ready_seconds
-        if now < begun + 0.1 and kind != "worker" and self.rng.random() < START_UP:
-            return kind, True, begun + self.rng.uniform(0, self.ready_seconds)
+        now, ready = time.monotonic(), begun + self.pace * self.ready_seconds
         left = 1 - len(self.folder.finished_now()) / len(self.test_inputs)
-        return kind, False, max(now, ready) + self.rng.uniform(0, left * self.work_seconds)
+        early = now < begun + 0.1 and self.rng.random() < START_UP
+        if not left or (early and kind != "worker"):
+            return kind, True, self.rng.uniform(now, max(now, begun + self.pace * self.start_seconds))
+        return kind, False, max(now, ready) + self.rng.uniform(0, left * self.pace * self.work_seconds)
 
     def _kill(self, process, kind: str, early: bool) -> None:
         workers = workers_of(process.pid)
@@ -304,8 +308,8 @@ class Soak:
             f"{self.halves} tasks were done again because only half of their record was on the disk",
             f"{self.given_up} tasks were given up, as two of their workers were killed, and done on resuming",
             f"{self.orphans} processes outlived their parent, {self.crashes} runs ended by themselves with an error",
-            f"undisturbed run {self.ready_seconds + self.work_seconds:.1f} s, its first submission after "
-            f"{self.start_seconds:.1f} s, its first answer after {self.ready_seconds:.1f} s; in all {seconds:.0f} s",
+            f"undisturbed run: first submission after {self.start_seconds:.1f} s, first answer after "
+            f"{self.ready_seconds:.1f} s, last {self.work_seconds:.1f} s later; in all {seconds:.0f} s",
         ]
         return "\n".join(lines)
 

@@ -94,7 +94,8 @@ class Planner:
         free = max(0.0, left * self.workers - self._busy(worker))
         if self.returned:
             job = self.returned[0]
-            job = replace(job, seconds=min(left, max(self._fair(job), self._least(job))))
+            share = self._fair(job) if job.copy else self.config.first_share * self._fair(job)
+            job = replace(job, seconds=min(left, max(share, self._least(job))))
         elif first := self._first():
             window = self.config.first_share * self.budget.seconds
             early = max(0.0, window - self.budget.elapsed())

@@ -28,7 +28,7 @@ class SolveConfig:
     rule: str = "confidence"
     first_share: float = 0.15
     agreed: float = 0.9
-    max_copies: int = 16
+    max_copies: int = 64
     budget_steps: int = 1000
     worthwhile: float = 0.5
 

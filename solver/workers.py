@@ -1,8 +1,8 @@
 """Workers, one per device or CPU core, here or on other machines, each doing one job at a time.
 
-A worker that dies costs its job only: the job is tried once more, one task at a time, by a fresh process,
-before it is given up. A device on which no process gets started is left out, and whoever has not answered when
-the budget is over is stopped.
+A worker that dies, or that is silent long after its job should have ended, costs its job only: the job is tried
+once more, one task at a time, by a fresh process, before it is given up. A device on which no process gets started
+is left out, and whoever has not answered when the budget is over is stopped.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ class Workers:
     TRIES = 2
     """Processes that may die of a task before it is given up, and of a device before it is."""
 
+    GRACE = 60.0
+    """A job of s seconds counts as hung after 2 s and so many seconds."""
+
     def __init__(self, hires: list[Callable[[], Hand]]) -> None:
         self.workers = {number: _Worker(number, hire) for number, hire in enumerate(hires)}
 
@@ -84,10 +87,15 @@ class Workers:
             starting = [w for w in self.workers.values() if not w.ready] if schedule.open() else []
             if not busy and not starting:
                 return
-            heard = wait([w.hand.pipe for w in busy + starting], timeout=schedule.budget.patience())
-            if not heard:
+            heard = wait([w.hand.pipe for w in busy + starting], timeout=self._patience(busy, schedule))
+            if not heard and schedule.budget.patience() == 0:
                 yield from self._give_up(busy, schedule)
                 return
+            for worker in [w for w in busy if not heard and self._overdue(w, schedule) == 0]:
+                job, outcomes = worker.job, self._bury(worker, schedule, "did not end in time")
+                schedule.idle(worker.number)
+                if outcomes:
+                    yield Report(worker.number, job, outcomes, worker.started, schedule.budget.elapsed())
             for worker in [w for w in busy + starting if w.hand.pipe in heard]:
                 job, outcomes = worker.job, []
                 try:
@@ -106,6 +114,17 @@ class Workers:
                 if outcomes:
                     yield Report(worker.number, job, outcomes, worker.started, schedule.budget.elapsed())
 
+    def _overdue(self, worker: _Worker, schedule: Schedule) -> float | None:
+        """Seconds until a busy worker counts as hung; None if its job may take as long as it likes."""
+        if worker.job.seconds is None:
+            return None
+        return max(0.0, worker.started + 2 * worker.job.seconds + self.GRACE - schedule.budget.elapsed())
+
+    def _patience(self, busy: list[_Worker], schedule: Schedule) -> float | None:
+        """Seconds to wait for a message until something must be done without one."""
+        waits = [schedule.budget.patience(), *(self._overdue(worker, schedule) for worker in busy)]
+        return min((seconds for seconds in waits if seconds is not None), default=None)
+
     def _hand_out(self, schedule: Schedule, tasks: dict[str, Task]) -> None:
         for worker in self.workers.values():
             if not worker.ready or worker.job is not None or (job := schedule.next(worker.number)) is None:
@@ -114,8 +133,8 @@ class Workers:
             with contextlib.suppress(OSError):  # if it died while idle, its closed pipe will say so
                 worker.hand.pipe.send(([tasks[i] for i in job.task_ids], job))
 
-    def _bury(self, worker: _Worker, schedule: Schedule) -> list[Outcome]:
-        """Replaces a dead hand; puts its tasks back one by one, or gives them up."""
+    def _bury(self, worker: _Worker, schedule: Schedule, what: str = "died") -> list[Outcome]:
+        """Replaces a hand that is dead or to be ended; puts its tasks back one by one, or gives them up."""
         code, job = worker.hand.stop(patience=1.0), worker.job
         deaths = 0 if worker.ready else worker.deaths + 1
         del self.workers[worker.number]
@@ -129,7 +148,7 @@ class Workers:
             for task_id in job.task_ids:
                 schedule.put_back(replace(job, task_ids=(task_id,), seconds=None, tries=job.tries + 1))
             return []
-        text = f"the worker process died (exit code {code}), {job.tries + 1} times"
+        text = f"the worker process {what} (exit code {code}), {job.tries + 1} times"
         return [failure(task_id, job.copy, text) for task_id in job.task_ids]
 
     def _give_up(self, busy: list[_Worker], schedule: Schedule) -> Iterator[Report]:

@@ -270,7 +270,7 @@ def test_a_hanging_task_costs_only_itself_and_a_jumping_clock_no_budget(
         return steady() + (10 * 3600 if jumps[0] % 2 else -10 * 3600)
 
     monkeypatch.setattr(time, "time", jumping)
-    config, budget = replace(TOY, max_copies=1, budget_steps=3), 4.0 + 3 * start_seconds
+    config, budget = replace(TOY, max_copies=1, budget_steps=3), 3.0 + 3 * start_seconds
     begun = time.monotonic()
     path = solve(loaded, challenges, directory, config, workers=2, device="cpu", budget=budget, runner=hanging)
     took = time.monotonic() - begun
@@ -334,13 +334,13 @@ class Running:
 
 @needs_proc
 def test_signals_end_a_run_cleanly_and_leave_no_process(tmp_path):
-    """One run folder: a worker is killed from outside, then the parent gets SIGTERM; resumed, it gets SIGINT before
-    its worker can work; resumed, it is killed."""
+    """One run folder: a worker is killed from outside, and the parent gets SIGTERM; resumed, it gets SIGINT before its
+    worker can work. (What SIGKILL does to the parent, the soak below sees.)"""
     many = datasets.demo_tasks(datasets.load("arc1-eval"), 24, largest_side=7)
     challenges, directory = tmp_path / "challenges.json", tmp_path / "run"
     challenges.write_bytes(orjson.dumps(challenge_json(many)))
     inputs = load_challenges(challenges).test_inputs
-    for send, expected in ((signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+    for send in (signal.SIGTERM, signal.SIGINT):
         run = Running(challenges, directory, "--run-dir" if send == signal.SIGTERM else "--resume", directory)
         if send == signal.SIGTERM:
             seen = run.until_rows(2)
@@ -348,17 +348,14 @@ def test_signals_end_a_run_cleanly_and_leave_no_process(tmp_path):
             os.kill(first, signal.SIGKILL)
             seen = run.until_rows(seen + 2)
             assert len(run.workers) == 2
-        elif send == signal.SIGINT:
+        else:
             run.until(lambda run=run: run.workers)
             time.sleep(1.0)  # it imports torch now
-        else:
-            seen = run.until_rows(seen + 2)
         run.process.send_signal(send)
         code, said = run.ended()
-        assert code == expected
+        assert code == 130
         assert "Traceback" not in said
-        if send != signal.SIGKILL:
-            assert said.splitlines()[-1] == "tinyarc: interrupted"
+        assert said.splitlines()[-1] == "tinyarc: interrupted"
         check(directory / "submission.json", inputs)
         found = runfolder.read_log(directory / "log.jsonl")
         assert not [row for row in found if "error" in row]
@@ -399,8 +396,8 @@ def test_nothing_is_written_outside_the_run_folder_and_out(tasks, tmp_path):
 
 
 @needs_proc
-def test_a_soak_of_two_kills_finds_everything_in_order():
-    options = ["--kills", "2", "--tasks", "4", "--side", "6", "--steps", "3", "--workers", "1", "--seed", "3"]
+def test_a_soak_of_two_killed_parents_finds_everything_in_order():
+    options = ["--kills", "2", "--mode", "parent", "--tasks", "3", "--side", "6", "--steps", "3", "--workers", "1"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "soak.py"), *options],
         capture_output=True, text=True, timeout=180, env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -127,6 +127,26 @@ def test_whoever_does_not_answer_is_stopped_when_the_budget_is_over(challenges, 
     assert {e for e in errors} == {"no answer by the end of the budget", "no time left in the budget"}
 
 
+def stuck_once(network, tasks, job, config, **rest):
+    """Runs in the workers: the first try of the task named in HANG never ends, the second does."""
+    if tasks[0].id == os.environ["HANG"] and not job.tries:
+        time.sleep(600)
+    return run_job(network, tasks, job, config, **rest)
+
+
+def test_a_job_that_hangs_is_tried_again_long_before_the_budget_is_over(challenges, tmp_path, monkeypatch):
+    loaded = load_challenges(challenges)
+    monkeypatch.setenv("HANG", loaded.tasks[0].id)
+    monkeypatch.setattr(Workers, "GRACE", 1.0)
+    directory = tmp_path / "run"
+    directory.mkdir()
+    begun, config = time.monotonic(), replace(TOY, max_copies=1, budget_steps=3)
+    solve(loaded, challenges, directory, config, workers=2, device="cpu", budget=100.0, runner=stuck_once)
+    assert time.monotonic() - begun < 80
+    assert "error" not in (directory / "log.jsonl").read_text()
+    assert len(load_pools(directory / "pools.jsonl")) == sum(map(len, loaded.test_inputs.values()))
+
+
 def test_workers_that_cannot_start_are_an_error_not_a_loop(challenges, tmp_path):
     loaded = load_challenges(challenges)
     with (

@@ -14,7 +14,7 @@ from solver.canvas import choose_size
 from solver.device import pick_device
 from solver.dryrun import tables
 from solver.dryrun.machine import suppose
-from solver.dryrun.outlook import assumed, like
+from solver.dryrun.outlook import EASY, Outlook, assumed, like
 from solver.dryrun.profiles import Profile, find
 from solver.dryrun.simulate import Fault, Simulation
 from solver.dryrun.timeline import draw
@@ -22,7 +22,7 @@ from solver.dryrun.work import SimTask
 from solver.pipeline import places
 from solver.presets import SolveConfig
 from solver.probes.plot import require_matplotlib
-from solver.runs import read_run
+from solver.runs import Run, read_run
 from solver.sizes import needed_side
 from solver.tasks import Task, load_challenges
 
@@ -84,16 +84,10 @@ def dry_run(
     what = f"{len(tasks)} tasks, weights {weights}, "
     what += f"{config.adapt.steps} steps each" if budget is None else f"budget {tables.clock(budget)}"
     draw(result, lanes, budget, config.first_share, f"dry run of {what}, {own.name}", svg)
-    if earlier is None:
-        known = sum(outlook.settles is not None for outlook in outlooks.values())
-        guess = f"{known} tasks ({easy:.0%}, by id) settle after 60 steps and agree, the others never do"
-        guess = f"assumed         {guess} (--easy, --like)"
-    else:
-        guess = f"assumed         tasks settle and agree as those of {earlier.name} did on the same canvas"
     parts = [
         f"dry run         {what}, {config.predict.views} views",
         *supposed.said,
-        guess,
+        _guess(outlooks, easy, earlier),
         tables.verdict(result, config, budget, lanes, len(tasks)),
         *([tables.faults(result, plain)] if plain else []),
         *(f"fault           {f.who} at {tables.clock(f.seconds)}: after the end" for f in deaths[len(result.hit) :]),
@@ -105,6 +99,17 @@ def dry_run(
         f"{svg}: the picture; measured in {ready - begun:.1f} s, simulated in {done - ready:.1f} s",
     ]
     return "\n".join(parts)
+
+
+def _guess(outlooks: dict[str, Outlook], easy: float, earlier: Run | None) -> str:
+    """The line that says what nobody can know and what was taken in its place."""
+    if earlier is not None:
+        return f"assumed         tasks settle and agree as those of {earlier.name} did on the same canvas"
+    many = sum(outlook.settles is not None for outlook in outlooks.values())
+    return (
+        f"assumed         {many} task{'s'[: many != 1]} ({easy:.0%}, by id) settle after {EASY.settles} steps and "
+        "agree, the others never do (--easy, --like)"
+    )
 
 
 def _config(kind: str, weights: str, steps: int | None, views: int | None, leave_one_out: bool) -> SolveConfig:

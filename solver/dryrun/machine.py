@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +12,7 @@ from solver import checkpoint
 from solver.device import compute_dtype, cpu_count
 from solver.dryrun import costs
 from solver.dryrun.measure import measure
-from solver.dryrun.profiles import Profile
+from solver.dryrun.profiles import CUDA_STARTUP, Profile
 from solver.dryrun.work import Machine
 from solver.hands import HandSettings
 from solver.memory import SAFETY, USABLE, copy_bytes
@@ -20,6 +22,9 @@ from solver.presets import SolveConfig
 from solver.runs import Run
 from solver.speeds import Speeds
 from solver.tasks import Task
+
+BUSY = 0.5
+"""Load average, as a share of the processors, from which others are said to slow what is measured."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,13 @@ def suppose(
     head = f"profile         {profile.name} ({profile.text}): {lanes} worker{'s'[: lanes > 1]}"
     if earlier is not None and _alike(earlier, profile, where):
         machine = _from_run(earlier, stacks, fits)
-        return Supposed(machine, bytes, [f"{head}; speeds and start-up of {earlier.name}, {earlier.config['device']}"])
+        said = [f"{head}; speeds and start-up of {earlier.name}, {earlier.config['device']}"]
+        if profile.devices is not None:
+            said.append("                ESTIMATE: each of its devices is taken to be as fast as that run's")
+        return Supposed(machine, bytes, said)
     typical = {size: _middle_first([task for task, own in tasks.values() if own == size]) for size in stacks}
     if profile.rate is not None:
-        startup = measure({}, [HandSettings(config, 0, "cpu", 1)]).startup
+        startup = measure({}, [HandSettings(config, 0, "cpu", 1)]).startup + CUDA_STARTUP
         size = min(stacks)
         counted = costs.count_operations(network, typical[size][0], size, config)
         found = {size: costs.estimate(profile, network.config, counted, config, size) for size in stacks}
@@ -59,16 +67,21 @@ def suppose(
             f"{head}, {str(profile.dtype).removeprefix('torch.')}",
             f"                ESTIMATE: a device does {profile.rate / 1e12:g} TFLOP/s and "
             f"{1e-6 / profile.dispatch:.2f} million operations/s, give or take a factor of two",
-            f"                counted: {counted.step} operations a step; measured here: start-up {startup:.1f} s",
+            f"                counted: {counted.step} operations a step; start-up {startup:.1f} s, of which "
+            f"{startup - CUDA_STARTUP:.1f} s measured here",
         ]
         return Supposed(Machine(found, startup, fits), bytes, said)
     devices, threads = places(where, lanes, len(tasks), None)
     if profile.devices is not None:
         devices, threads = ["cpu"] * min(lanes, cpu_count()), 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     own = [HandSettings(config, 0, device, threads) for device in devices]
-    measured = measure({size: some[: stacks[size]] for size, some in typical.items()}, own)
+    fitting = {size: some[: min(stacks[size], fits.get(size, stacks[size]))] for size, some in typical.items()}
+    measured = measure(fitting, own)
     many = f"{len(devices)} worker{'s'[: len(devices) > 1]} at once"
     said = [f"{head}; measured with {many} on {where}, start-up {measured.startup:.1f} s"]
+    if load > BUSY * cpu_count():
+        said.append(f"                this machine is busy (load {load:.1f}): an idle one would do more")
     if profile.devices is not None:
         said.append("                ESTIMATE: each of its processors is taken to be as fast as one here")
     return Supposed(Machine(measured.costs, measured.startup, fits), bytes, said)
@@ -91,7 +104,7 @@ def _alike(run: Run, profile: Profile, where: torch.device) -> bool:
     """Whether a run was done on devices such as the profile has."""
     device = str(run.config["device"])
     if profile.gpu:
-        return profile.known_as in device
+        return re.search(rf"\b{profile.known_as}\b", device) is not None
     return (device == "cpu") == (where.type == "cpu")
 
 

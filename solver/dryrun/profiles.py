@@ -46,6 +46,9 @@ P100 = 2.0e12
 DISPATCH = 8e-6
 HOST = 5e-6
 """The same on the faster host that an H100 usually has."""
+# ESTIMATE: a process that uses a GPU opens its context and loads CUDA's libraries besides.
+CUDA_STARTUP = 5.0
+"""Seconds."""
 
 GB = 1e9
 PROFILES = {
@@ -53,7 +56,8 @@ PROFILES = {
     for profile in (
         Profile("l4x4", "four L4, as Kaggle lends them", 4, L4, DISPATCH, 22 * GB, torch.bfloat16, "L4"),
         Profile("t4x2", "two T4, as Kaggle lends them", 2, T4, DISPATCH, 15 * GB, torch.float16, "T4"),
-        Profile("p100", "one P100, as Kaggle lends it", 1, P100, DISPATCH, 16 * GB, torch.float32, "P100"),
+        # Recent builds of torch leave this card out; solving then falls back to the CPU.
+        Profile("p100", "one P100, with a torch built for it", 1, P100, DISPATCH, 16 * GB, torch.float32, "P100"),
         Profile("h100", "one H100", 1, H100, HOST, 80 * GB, torch.bfloat16, "H100"),
         # ESTIMATE: a Kaggle session without a GPU has four processors; each is taken to be as fast as one here.
         Profile("cpu", "four processors, as in a Kaggle session without a GPU", 4),

@@ -175,7 +175,7 @@ class Simulation:
             self.now += self.machine.startup
             self._begin()
             pause = 2 * self.machine.startup
-            return f"lost {', '.join(lost)}; resumed after {pause:.0f} s, answers so far were kept"
+            return f"lost {', '.join(lost)}; resumed after {pause:.0f} s, with the answers and the budget left"
         worker = self._struck(fault.who)
         if worker is None:
             return f"nothing lost: {fault.who} was not there"

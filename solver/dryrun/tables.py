@@ -33,6 +33,9 @@ def verdict(result: Result, config: SolveConfig, budget: float | None, workers: 
         lines.append(f"first answers   all at {clock(first)}{of}")
     of = "" if budget is None else f" of {clock(budget)}"
     lines.append(f"finished        at {clock(result.end)}{of}, workers idle {result.idle(workers):.1%} of that time")
+    if budget is not None and result.end < 0.95 * budget:
+        left = f"{clock(budget - result.end)} of the budget is not used"
+        lines.append(f"                {left}: tasks agree or have their {config.max_copies} copies")
     missing = f": {', '.join(result.unanswered[:8])}" if result.unanswered else ""
     missing += " ..." if len(result.unanswered) > 8 else ""
     lines.append(f"answered        {answered} of {total} tasks; without an answer {len(result.unanswered)}{missing}")
