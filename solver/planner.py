@@ -35,9 +35,9 @@ class Planner:
 
     - *First round*: the first copies share `config.first_share` of the budget by weight (a task on twice the canvas
       size gets twice the seconds), small canvases first.
-    - *Later*: a further copy for the tasks whose best candidate has less than the share `config.agreed` of the views,
-      fewest copies and then surest first, for as many as can be given `config.worthwhile` of a fair share of the
-      budget, or all the steps there are. What a job leaves unused goes to those after it.
+    - *Later rounds*: a further copy for the tasks whose best candidate has less than the share `config.agreed` of the
+      views, surest first, for as many as can be given `config.worthwhile` of a fair share of the budget, or all the
+      steps there are. What a job leaves unused goes to those after it.
     - Nothing starts that cannot end: a job is begun only if there is time for a step and for its views, at the speed
       measured so far. `margin` seconds are kept back for writing the answers.
     """
@@ -105,7 +105,8 @@ class Planner:
             job = replace(job, seconds=min(left, max(min(job.seconds, early), floor)))
         else:
             wanted = self._later(free)
-            soon = [s for s in self.states.values() if s.running and s.copies == 1]
+            # Those that are still at the copy before will want their part of this round too.
+            soon = [s for s in self.states.values() if wanted and s.running and s.copies == wanted[0].copies]
             job = self._job(wanted, free, sum(state.size for state in wanted + soon))
             job = job and replace(job, seconds=min(left, job.seconds))
         if job is None or job.seconds < self._least(job):
@@ -128,7 +129,8 @@ class Planner:
         return [state for state in self.states.values() if not state.copies]
 
     def _later(self, free: float) -> list[_State]:
-        """Tasks that deserve a further copy, as many as `free` worker seconds are worth it for."""
+        """Tasks that deserve a further copy now, as many as `free` worker seconds are worth it for: those with the
+        fewest copies, so that no time is held back for the next round before this one has begun."""
         if self.budget.seconds is None:
             return []
         wanted = [
@@ -136,7 +138,8 @@ class Planner:
             if s.copies and not s.running and s.failures < 2
             and s.agreement < self.config.agreed and s.copies < self.config.max_copies
         ]
-        wanted.sort(key=lambda s: (s.copies, -s.agreement))
+        fewest = min((s.copies for s in wanted), default=0)
+        wanted = sorted((s for s in wanted if s.copies == fewest), key=lambda s: -s.agreement)
         chosen = []
         for state in wanted:
             free -= self._needed(state)

@@ -62,7 +62,7 @@ def test_a_slow_device_gets_fewer_steps_and_not_a_late_end():
     assert slow.end <= 2400.0
     assert slower.end <= 2400.0
     assert not slower.unanswered
-    assert 0.4 * steps(plain) < steps(slow) < 0.6 * steps(plain)
+    assert 0.4 * steps(plain) < steps(slow) < 0.7 * steps(plain)  # above a half: the most steps a copy takes are 1000
     assert steps(slower) < 0.1 * steps(plain)
 
 
