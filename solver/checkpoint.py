@@ -107,11 +107,14 @@ def save_bundle(
 
 def load(weights: str, seed: int = 0, *, loops: int | None = None) -> Network:
     """The network of a bundle, or for `random:SIZE` untrained weights of a named size, drawn with `seed`, running
-    at most `loops` loop steps.
+    at most `loops` loop steps (None: as many as the card says they are for, or all).
 
     ValueError, one line, if the file does not match its checksum, its card or its configuration.
     """
-    network = _random(weights.removeprefix("random:"), seed) if weights.startswith("random:") else _load(weights)
+    if weights.startswith("random:"):
+        network = _random(weights.removeprefix("random:"), seed)
+    else:
+        network, loops = _load(weights), loops or find(weights).card.get("loops")
     if loops is not None:
         network.config = dataclasses.replace(network.config, loops=min(loops, network.config.loops))
     return network

@@ -135,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     effort.add_argument("--seconds", type=seconds, help="time of one fine-tuning (default: the probe's own)")
     effort.add_argument("--steps", type=int, help="steps of one fine-tuning; the same seed then repeats exactly")
     probe.add_argument("--views", type=int, help="views of each test input")
+    probe.add_argument("--loops", type=int, help="loop steps (default: as the weights were trained)")
     probe.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     probe.add_argument("--workers", type=int, help="processes (default: one per core or GPU)")
     probe.add_argument("--seed", type=int, default=0)
@@ -446,7 +447,7 @@ def _terminal_colours() -> str:
 def _probe(arguments) -> int:
     from solver.probes.command import run_probe
 
-    names = ("weights", "sample", "limit", "seconds", "steps", "views", "device", "workers", "seed", "out")
+    names = ("weights", "sample", "limit", "seconds", "steps", "views", "loops", "device", "workers", "seed", "out")
     print(run_probe(arguments.name, **{name: getattr(arguments, name) for name in names}))
     return 0
 

@@ -28,6 +28,7 @@ def run_probe(
     seconds: float | None = None,
     steps: int | None = None,
     views: int | None = None,
+    loops: int | None = None,
     device: str = "auto",
     workers: int | None = None,
     seed: int = 0,
@@ -36,12 +37,15 @@ def run_probe(
     """Runs the probe `name` and returns its tables as text; `probe-NAME.json` and `probe-NAME.svg` go into `out`
     (default `runs/<date-time>-probe-NAME`).
 
-    A fine-tuning takes `seconds` or `steps`, by default the probe's own seconds; `views` and `workers` default
-    to the machine's preset. ValueError for anything the user got wrong, weights trained on the tasks among it.
+    A fine-tuning takes `seconds` or `steps`, by default the probe's own seconds; `loops` defaults to what the
+    weights were trained with, `views` and `workers` to the machine's preset. ValueError for anything the user got
+    wrong, weights trained on the tasks among it.
     """
     if name not in PROBES:
         raise ValueError(f"no probe is called {name!r}; choose from {', '.join(PROBES)}")
-    for option, value in (("seconds", seconds), ("steps", steps), ("views", views), ("workers", workers)):
+    for option, value in (
+        ("seconds", seconds), ("steps", steps), ("views", views), ("loops", loops), ("workers", workers)
+    ):
         if value is not None and value <= 0:
             raise ValueError(f"--{option} {value}: must be positive")
     if seconds is not None and steps is not None:
@@ -55,6 +59,8 @@ def run_probe(
     if steps is None and seconds is None:
         seconds = probe.seconds
     config = _config(where.type, weights, steps, views)
+    config = replace(config, loops=loops)
+    loops = checkpoint.load(weights, seed, loops=loops).config.loops
     out = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-probe-{name}"
     if (out / f"probe-{name}.json").exists():
         raise ValueError(f"{out}: already holds probe {name}")
@@ -76,8 +82,9 @@ def run_probe(
     lines = [
         f"probe {name}: {probe.question}",
         f"sample: {chosen.text}",
-        f"weights {weights}, fine-tuning {effort}, {config.predict.views} views, rule {config.rule}, seed {seed}, "
-        f"{where} {dtype}, {len(places)} worker{'s'[: len(places) > 1]}; 95% intervals over tasks",
+        f"weights {weights}, {loops} loop steps, fine-tuning {effort}, {config.predict.views} views, "
+        f"rule {config.rule}, seed {seed}, {where} {dtype}, {len(places)} worker{'s'[: len(places) > 1]}; "
+        "95% intervals over tasks",
     ]
     record = {
         "probe": name,
@@ -93,6 +100,7 @@ def run_probe(
         },
         "seconds_per_tuning": seconds,
         "steps_per_tuning": steps,
+        "loops": loops,
         "adapt": dataclasses.asdict(config.adapt),
         "predict": dataclasses.asdict(config.predict),
         "rule": config.rule,

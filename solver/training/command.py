@@ -88,6 +88,7 @@ def train_bundle(
         "data": sources.provenance,
         "pairs": sources.counts,
         "held_out": "64 ARC-1 training tasks, see solver.datasets.held_out",
+        "loops": trainer.loops(1.0),
         "steps": trainer.step,
         "samples": trainer.samples,
         "seconds": round(trainer.seconds, 1),

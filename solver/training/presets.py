@@ -30,7 +30,7 @@ class TrainConfig:
     clip: float = 1.0
     ema: float = 0.998
     warmup: float = 0.01
-    half_loops: float = 0.8
+    half_loops: float = 1.0
     plain: float = 0.6
     decay: float = 0.7
     augmentation: Augmentation = Augmentation(viewed=0.5)

@@ -71,7 +71,8 @@ class Trainer:
     def loops(self, progress: float) -> int:
         """Loop steps at this point of the budget: half of them at first."""
         loops = self.config.model.loops
-        return max(1, loops // 2) if progress < self.config.half_loops else loops
+        half = self.config.half_loops
+        return max(1, loops // 2) if progress < half or half >= 1.0 else loops
 
     def start_from(self, bundle: Bundle) -> None:
         """Begins with a bundle's weights, every task with its mean task tokens. The bundle's hashes are kept, for
