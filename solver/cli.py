@@ -325,6 +325,8 @@ def _eval(arguments) -> int:
 
     data = datasets.load(arguments.name)
     tasks = datasets.demo_tasks(data, arguments.limit, largest_side=30)
+    if arguments.seeds > 1 and "TORCHELASTIC_RUN_ID" in os.environ:
+        raise ValueError("--seeds is for one process; under torchrun, run one --seed after the other")
     if arguments.seeds > 1 and arguments.resume is not None:
         raise ValueError("--resume goes on with one run; leave --seeds away")
     scores = []

@@ -55,7 +55,7 @@ class LocalHand:
             self.process.join(5)
         if self.process.is_alive():
             self.process.kill()
-            self.process.join()
+            self.process.join(5)  # one that hangs in a driver may not even die of that
         return self.process.exitcode
 
 

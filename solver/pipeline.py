@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -82,16 +83,17 @@ def solve(
     sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
     settings = [HandSettings(config, seed, own, threads, runner) for own in devices]
     hires = [functools.partial(LocalHand, own) for own in settings] + (team.hires() if team else [])
-    planner = Planner(sizes, config, Budget(budget, spent=spent), len(hires))
+    inputs = {task.id: len(task.test_inputs) for task in tasks}
+    planner = Planner(sizes, config, Budget(budget, spent=spent), len(hires), inputs=inputs)
     if resume:
         _take_up(directory, answers, planner)
     if source.resolve() != (directory / "challenges.json").resolve():
         shutil.copyfile(source, directory / "challenges.json")
     write_json(directory / "config.json", record)
-    for task_id, error in challenges.errors.items():
+    for task_id, error in () if resume else challenges.errors.items():
         outcome = failure(task_id, 0, str(error))
         answers.take(outcome, outcome.row)
-    try:
+    with team.alive() if team else contextlib.nullcontext():
         if planner.open():
             with Workers(hires) as crew:
                 for report in crew.run(planner, {task.id: task for task in tasks}):
@@ -99,7 +101,6 @@ def solve(
                     answers.write()
                     done = len(tasks) - len(planner.unanswered)
                     listen(Progress(done, len(tasks), planner.again, planner.budget.left()))
-    finally:
         if team:
             team.end()
     for task_id in planner.unanswered:
@@ -123,6 +124,8 @@ def _hear(report: Report, answers: Answers, planner: Planner) -> None:
     if report.job is not None:
         spent = {"worker": report.worker, "started": round_to(report.started), "ended": round_to(report.ended)}
     for outcome in report.outcomes:
+        if report.job is None and (outcome.task_id, outcome.row["copy"]) in answers.finished:
+            continue  # kept by another process, and known
         answers.take(outcome, {**outcome.row, **spent})
         planner.heard(outcome.row, answers.agreement(outcome.task_id))
 
@@ -141,18 +144,22 @@ def _take_up(directory: Path, answers: Answers, planner: Planner) -> None:
 
 
 def _check_same(directory: Path, record: dict) -> None:
-    """ValueError unless the run folder holds a run of the same tasks, weights and seed."""
+    """ValueError unless the run folder holds a run of the same tasks, weights, seed, steps and views."""
     path = directory / "config.json"
     try:
         before = orjson.loads(path.read_bytes())
-        seed, had = before["seed"], {what: before[what].get("sha256") for what in ("challenges", "weights")}
+        had = {what: before[what].get("sha256") for what in ("challenges", "weights")}
+        plain = {key: before[key] for key in ("seed", "steps", "leave_one_out")}
+        plain |= {"weights": before["weights"]["name"], "views": before["predict"]["views"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{directory}: holds no run to resume: {path.name}: {error!r}") from None
     for what, own in had.items():
         if own != record[what].get("sha256"):
             raise ValueError(f"{directory}: was run with other {what}, so it cannot be resumed with these")
-    if seed != record["seed"]:
-        raise ValueError(f"{directory}: was run with seed {seed}, not {record['seed']}")
+    own = record | {"weights": record["weights"]["name"], "views": record["predict"]["views"]}
+    for key, value in plain.items():
+        if value != own[key]:
+            raise ValueError(f"{directory}: was run with {key} {value}, not {own[key]}")
 
 
 def round_to(seconds: float) -> float:

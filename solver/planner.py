@@ -6,9 +6,9 @@ reported to it, no processes and no devices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from solver.predict import chunk_views
 from solver.presets import SolveConfig
 from solver.schedule import Budget, Job
 from solver.speeds import Speeds
@@ -29,7 +29,8 @@ class _State:
 
 
 class Planner:
-    """A `solver.schedule.Schedule` of tasks, given as `sizes`: task id -> canvas size.
+    """A `solver.schedule.Schedule` of tasks, given as `sizes`, task id -> canvas size, and `inputs`, task id -> number
+    of test inputs (where absent, 1).
 
     Without a limit every task gets one copy, as long as it takes. With one:
 
@@ -43,11 +44,18 @@ class Planner:
     """
 
     def __init__(
-        self, sizes: dict[str, int], config: SolveConfig, budget: Budget, workers: int, margin: float = 2.0
+        self,
+        sizes: dict[str, int],
+        config: SolveConfig,
+        budget: Budget,
+        workers: int,
+        *,
+        inputs: dict[str, int] | None = None,
+        margin: float = 2.0,
     ) -> None:
         self.config, self.budget, self.workers, self.margin = config, budget, workers, margin
         self.states = {task_id: _State(task_id, sizes[task_id]) for task_id in sorted(sizes, key=sizes.get)}
-        self.speeds = Speeds()
+        self.inputs, self.speeds = inputs or {}, Speeds()
         self.returned: list[Job] = []
         self.again = 0
         self._ends: dict[int, float] = {}
@@ -66,6 +74,7 @@ class Planner:
             return
         self.again += state.answered
         state.running, state.answered = False, True
+        state.copies = max(state.copies, row["copy"] + 1)
         state.failures += "error" in row
         state.agreement = agreement
         self.speeds.learn(row)
@@ -76,7 +85,10 @@ class Planner:
         return [state.task_id for state in self.states.values() if not state.answered]
 
     def open(self) -> bool:
-        return self._time() > 0 and bool(self.returned or self._first() or self._later(float("inf")))
+        left = self._time()
+        if left <= 0:
+            return False
+        return bool(self._fitting(left) or self._first() or self._later(left * self.workers))
 
     def idle(self, worker: int) -> None:
         self._ends.pop(worker, None)
@@ -84,16 +96,19 @@ class Planner:
     def put_back(self, job: Job) -> None:
         self.returned.append(job)
 
+    def shrink(self, workers: int) -> None:
+        self.workers = workers
+
     def next(self, worker: int) -> Job | None:
         left = self._time()
         if left <= 0:
             return None
+        back = self._fitting(left)
         if self.budget.seconds is None:
-            job = self.returned.pop(0) if self.returned else self._job(self._first(), None)
-            return self._begin(worker, job)
+            return self._begin(worker, back or self._job(self._first(), None), back)
         free = max(0.0, left * self.workers - self._busy(worker))
-        if self.returned:
-            job = self.returned[0]
+        if back:
+            job = back
             share = self._fair(job) if job.copy else self.config.first_share * self._fair(job)
             job = replace(job, seconds=min(left, max(share, self._least(job))))
         elif first := self._first():
@@ -111,11 +126,11 @@ class Planner:
             job = job and replace(job, seconds=min(left, job.seconds))
         if job is None or job.seconds < self._least(job):
             return None
-        if self.returned:
-            self.returned.pop(0)
-        return self._begin(worker, job)
+        return self._begin(worker, job, back)
 
-    def _begin(self, worker: int, job: Job | None) -> Job | None:
+    def _begin(self, worker: int, job: Job | None, back: Job | None) -> Job | None:
+        if back is not None:
+            self.returned.remove(back)
         if job is not None:
             for task_id in job.task_ids:
                 state = self.states[task_id]
@@ -123,6 +138,10 @@ class Planner:
             if job.seconds is not None:
                 self._ends[worker] = self.budget.elapsed() + job.seconds
         return job
+
+    def _fitting(self, left: float) -> Job | None:
+        """The first job that came back and can end within `left` seconds."""
+        return next((job for job in self.returned if self._least(job) <= left), None)
 
     def _first(self) -> list[_State]:
         """Tasks without any copy, small canvases first."""
@@ -137,6 +156,7 @@ class Planner:
             s for s in self.states.values()
             if s.copies and not s.running and s.failures < 2
             and s.agreement < self.config.agreed and s.copies < self.config.max_copies
+            and self._needed(s) <= free
         ]
         fewest = min((s.copies for s in wanted), default=0)
         wanted = sorted((s for s in wanted if s.copies == fewest), key=lambda s: -s.agreement)
@@ -181,12 +201,7 @@ class Planner:
         return min(fair, step * self.config.budget_steps + (view or 0.0) * self.config.predict.views)
 
     def _least(self, job: Job) -> float:
-        """Seconds in which a job can end at all: one step and one chunk of views of every task."""
+        """Seconds in which a job can end at all: one step of every task, and one chunk of views of every test input."""
         step, view = (self.speeds.seconds(what, job.size) or 0.0 for what in ("step", "view"))
-        return len(job.task_ids) * (step + self.config.predict.chunk * view)
-
-
-def first_answers(rows: Iterable[dict]) -> float | None:
-    """Budget seconds at which the last of the first copies in these log rows had ended; None if there are none."""
-    ends = [row["ended"] for row in rows if row["copy"] == 0 and "ended" in row]
-    return max(ends, default=None)
+        chunks = sum(self.inputs.get(task_id, 1) for task_id in job.task_ids)
+        return len(job.task_ids) * step + chunks * chunk_views(self.config.predict.chunk, job.size) * view

@@ -59,6 +59,11 @@ def draw_views(
     return views, random_placement(*sides, size, generator, move=config.move)
 
 
+def chunk_views(chunk: int, size: int) -> int:
+    """Views at once on canvases of `size`: `chunk` up to 16, fewer above."""
+    return max(4, round(chunk * min(1.0, (16 / size) ** 2)))
+
+
 def look(
     network: Network,
     grid: Grid,
@@ -79,7 +84,7 @@ def look(
     before each and can end it.
     """
     table = pack([grid], device)
-    chunk = max(4, round(chunk * min(1.0, (16 / size) ** 2)))
+    chunk = chunk_views(chunk, size)
     begin = 0
     while begin < len(views) and not (begin and over()):
         part = slice(begin, begin + chunk)

@@ -60,6 +60,9 @@ class Schedule(Protocol):
     def put_back(self, job: Job) -> None:
         """A job whose worker died comes back, to be handed out before all others."""
 
+    def shrink(self, workers: int) -> None:
+        """From now on there are so many workers: on some device no process can be started."""
+
 
 class Line:
     """A schedule: jobs one after the other, each as long as it takes."""
@@ -78,3 +81,6 @@ class Line:
 
     def put_back(self, job: Job) -> None:
         self.jobs.insert(0, job)
+
+    def shrink(self, workers: int) -> None:
+        pass

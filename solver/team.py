@@ -17,6 +17,7 @@ import itertools
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -41,26 +42,25 @@ SILENCE = 60.0
 
 
 class Team:
-    """This process's place among `size` ones: its `rank`. `restarts`: how often torchrun has begun anew. `spent`:
-    seconds of the budget that earlier attempts took."""
+    """This process's place among `size` ones: its `rank`. Whenever torchrun has begun anew, the leader begins
+    another attempt, with its own part of the store. `spent`: seconds of the budget that earlier attempts took."""
 
-    def __init__(self, store: dist.Store, rank: int, size: int, restarts: int = 0) -> None:
+    def __init__(self, store: dist.Store, rank: int, size: int) -> None:
         self.rank, self.size, self.spent = rank, size, 0.0
         self.lasting = dist.PrefixStore("tinyarc", store)
-        self.store = dist.PrefixStore(f"attempt-{restarts}", self.lasting)
+        if self.leads:
+            attempt = self.lasting.add("attempts", 1)
+            self.store = dist.PrefixStore(f"attempt-{attempt}", self.lasting)
+            self.lasting.set("attempt", str(attempt))
 
     @classmethod
     def join(cls) -> Team | None:
         """The team of this process; None if it was not started by `torchrun` with others."""
         if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ.get("WORLD_SIZE", 1)) < 2:
             return None
-        rank = int(os.environ["RANK"])
-        hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-        store = dist.TCPStore(
-            os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=hosts, wait_for_workers=False
-        )
-        restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
-        return cls(store, rank, int(os.environ["WORLD_SIZE"]), restarts)
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore(*address, is_master=False, wait_for_workers=False)
+        return cls(store, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
     @property
     def leads(self) -> bool:
@@ -68,7 +68,7 @@ class Team:
 
     def hires(self) -> list:
         """For the leader: what starts a hand on each of the other processes."""
-        return [functools.partial(RemoteHand, self.store, rank) for rank in range(1, self.size)]
+        return [functools.partial(RemoteHand, self, rank) for rank in range(1, self.size)]
 
     @property
     def began(self) -> bool:
@@ -85,64 +85,119 @@ class Team:
         return directory
 
     def end(self) -> None:
-        """For the leader: lets the others go."""
+        """For the leader: the run is done, and lets the others go."""
         self.store.set("end", b"")
+
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[None]:
+        """Gives signs of life while what is within is done."""
+        over = threading.Event()
+        threading.Thread(target=self._beat, args=(over,), daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def follow(self, tasks: dict[str, Task], settings: HandSettings) -> None:
         """For all but the leader: works for it until it lets go. What is finished is kept in the run folder's
-        `parts/rank-N.jsonl` before it is reported."""
-        while not self.lasting.check(["folder"]):
-            time.sleep(POLL)
-        kept = Path(orjson.loads(self.lasting.get("folder"))[0]) / "parts" / f"rank-{self.rank}.jsonl"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        alive = threading.Event()
-        threading.Thread(target=self._beat, args=(alive,), daemon=True).start()
-        hand, channel, turn = None, None, 0
-        try:
-            while not self.store.check(["end"]):
-                if self.store.check([f"{self.rank}/hired/{turn}"]):
-                    if hand is not None:
-                        hand.stop()
-                    channel = Channel(self.store, f"{self.rank}/{turn}", "up", "down")
-                    hand, turn = LocalHand(settings), turn + 1
-                    channel.send({"kept": read_log(kept)})
-                if hand is None:
+        `parts/rank-N.jsonl` before it is reported. RuntimeError if the leader is silent for long."""
+        leader = _Signs(self.lasting, 0)
+        with self.alive(), contextlib.ExitStack() as stack:
+            post, attempt = None, None
+            while post is None or not post.store.check(["end"]):
+                leader.check()
+                if not self.lasting.check(["attempt", "folder"]):
                     time.sleep(POLL)
                     continue
-                if (message := channel.poll()) is not None:
-                    job = Job(**message | {"task_ids": tuple(message["task_ids"])})
-                    with contextlib.suppress(OSError):
-                        hand.pipe.send(([tasks[i] for i in job.task_ids], job))
-                if not hand.pipe.poll(POLL):
-                    continue
-                try:
-                    answer = hand.pipe.recv()
-                except (EOFError, OSError):
-                    channel.send({"died": hand.stop(patience=1.0)})
-                    hand = None
-                    continue
-                if answer == READY:
-                    channel.send({"ready": True})
-                    continue
-                packed = [pack_outcome(outcome) for outcome in answer]
-                for own in packed:
-                    append_line(kept, own)
-                channel.send({"outcomes": packed})
-        finally:
-            alive.set()
-            if hand is not None:
-                hand.stop()
+                if (current := self.lasting.get("attempt")) != attempt:
+                    attempt = current
+                    stack.close()
+                    store = dist.PrefixStore(f"attempt-{attempt.decode()}", self.lasting)
+                    folder = Path(orjson.loads(self.lasting.get("folder"))[0])
+                    post = _Post(store, self.rank, tasks, settings, folder / "parts" / f"rank-{self.rank}.jsonl")
+                    stack.callback(post.close)
+                post.turn()
 
     def _beat(self, over: threading.Event) -> None:
         with contextlib.suppress(Exception):  # a lost store ends `follow`, which says so
             for count in itertools.count():
-                self.store.set(f"{self.rank}/beat", str(count))
+                self.lasting.set(f"beat-{self.rank}", str(count))
                 if over.wait(BEAT):
                     return
 
 
+class _Signs:
+    """The signs of life of one process of the team."""
+
+    def __init__(self, lasting: dist.Store, rank: int) -> None:
+        self.lasting, self.key, self.rank = lasting, f"beat-{rank}", rank
+        self.last, self.since = None, time.monotonic()
+
+    def check(self) -> None:
+        """RuntimeError if there was none for SILENCE seconds."""
+        now = self.lasting.get(self.key) if self.lasting.check([self.key]) else None
+        if now != self.last:
+            self.last, self.since = now, time.monotonic()
+        if time.monotonic() - self.since > SILENCE:
+            raise RuntimeError(f"process {self.rank} of the team has given no sign of life for {SILENCE:.0f} s")
+
+
+class _Post:
+    """A follower at work in one attempt: a hand, hired anew whenever the leader asks, and the way to it."""
+
+    def __init__(
+        self, store: dist.Store, rank: int, tasks: dict[str, Task], settings: HandSettings, kept: Path
+    ) -> None:
+        self.store, self.rank, self.tasks, self.settings, self.kept = store, rank, tasks, settings, kept
+        self.hand: LocalHand | None = None
+        self.channel: Channel | None = None
+        self.hired = 0
+        kept.parent.mkdir(parents=True, exist_ok=True)
+
+    def turn(self) -> None:
+        """Passes on what has come, either way; waits a little if nothing has."""
+        if self.store.check([f"{self.rank}/hired/{self.hired}"]):
+            self.close()
+            self.channel = Channel(self.store, f"{self.rank}/{self.hired}", "up", "down")
+            self.hand, self.hired = LocalHand(self.settings), self.hired + 1
+            if self.hired == 1:
+                for packed in read_log(self.kept):
+                    self.channel.send({"kept": packed})
+        if self.hand is None:
+            time.sleep(POLL)
+            return
+        if (message := self.channel.poll()) is not None:
+            job = Job(**message | {"task_ids": tuple(message["task_ids"])})
+            with contextlib.suppress(OSError):  # its end is noticed below
+                self.hand.pipe.send(([self.tasks[i] for i in job.task_ids], job))
+        if not self.hand.pipe.poll(POLL):
+            return
+        try:
+            answer = self.hand.pipe.recv()
+        except (EOFError, OSError):
+            self.channel.send({"died": self.hand.stop(patience=1.0)})
+            self.hand = None
+            return
+        if answer == READY:
+            self.channel.send({"ready": True})
+            return
+        packed = [pack_outcome(outcome) for outcome in answer]
+        for own in packed:
+            if own["pools"] is not None:
+                append_line(self.kept, own)
+        self.channel.send({"outcomes": packed})
+
+    def close(self) -> None:
+        if self.hand is not None:
+            self.hand.stop()
+            self.hand = None
+
+
 class Channel:
-    """Messages of one pair of processes over a store, in order: plain values as JSON."""
+    """Messages of one pair of processes over a store, in order: plain values as JSON, in parts that the store takes."""
+
+    PART = 4 * 2**20
+    """Bytes; the store of torch takes no value above 8 MiB."""
 
     def __init__(self, store: dist.Store, name: str, outward: str, inward: str) -> None:
         self.store = store
@@ -150,7 +205,11 @@ class Channel:
         self.sent = self.got = 0
 
     def send(self, message: dict) -> None:
-        self.store.set(f"{self.outward}/{self.sent}", orjson.dumps(message))
+        data, key = orjson.dumps(message), f"{self.outward}/{self.sent}"
+        parts = [data[begin : begin + self.PART] for begin in range(0, len(data), self.PART)]
+        for number, part in enumerate(parts):
+            self.store.set(f"{key}/{number}", part)
+        self.store.set(key, str(len(parts)))
         self.sent += 1
 
     def poll(self) -> dict | None:
@@ -158,8 +217,10 @@ class Channel:
         key = f"{self.inward}/{self.got}"
         if not self.store.check([key]):
             return None
-        message = orjson.loads(self.store.get(key))
-        self.store.delete_key(key)
+        keys = [f"{key}/{number}" for number in range(int(self.store.get(key)))]
+        message = orjson.loads(b"".join(map(self.store.get, keys)))
+        for own in (*keys, key):
+            self.store.delete_key(own)
         self.got += 1
         return message
 
@@ -168,45 +229,42 @@ class RemoteHand:
     """A worker process beside another process of the team. Its pipe is kept by a thread that listens to the store;
     it closes when the process, or the worker process beside it, is gone."""
 
-    def __init__(self, store: dist.Store, rank: int) -> None:
+    def __init__(self, team: Team, rank: int) -> None:
         self.pipe, theirs = Pipe()
         self.code: int | None = None
         self.over = threading.Event()
-        turn = store.add(f"{rank}/turns", 1) - 1
-        channel = Channel(store, f"{rank}/{turn}", "down", "up")
-        store.set(f"{rank}/hired/{turn}", b"")
-        self.thread = threading.Thread(target=self._carry, args=(theirs, store, rank, channel), daemon=True)
+        turn = team.store.add(f"{rank}/turns", 1) - 1
+        channel = Channel(team.store, f"{rank}/{turn}", "down", "up")
+        team.store.set(f"{rank}/hired/{turn}", b"")
+        signs = _Signs(team.lasting, rank)
+        self.thread = threading.Thread(target=self._carry, args=(theirs, channel, signs), daemon=True)
         self.thread.start()
 
     def stop(self, patience: float = 0.0) -> int | None:
         """Stops listening; the process at the other end is let go by the next hire, or at the end of the run."""
         self.over.set()
-        self.thread.join(patience + 5.0)
         self.pipe.close()
+        self.thread.join(patience + 5.0)
         return self.code
 
-    def _carry(self, pipe: Connection, store: dist.Store, rank: int, channel: Channel) -> None:
-        beat, since = None, time.monotonic()
+    def _carry(self, pipe: Connection, channel: Channel, signs: _Signs) -> None:
         with contextlib.closing(pipe), contextlib.suppress(Exception):  # whatever breaks, the pipe closes
             while not self.over.wait(POLL):
+                signs.check()
                 if pipe.poll():
                     _, job = pipe.recv()
                     channel.send(asdict(job))
-                message = channel.poll()
-                if message is not None:
-                    if "died" in message:
-                        self.code = message["died"]
-                        return
-                    if "ready" in message:
-                        pipe.send(READY)
-                    for kind, what in (("kept", Kept), ("outcomes", list)):
-                        if message.get(kind):
-                            pipe.send(what(unpack_outcome(packed) for packed in message[kind]))
-                now = store.get(f"{rank}/beat") if store.check([f"{rank}/beat"]) else None
-                if now != beat:
-                    beat, since = now, time.monotonic()
-                if time.monotonic() - since > SILENCE:
+                if (message := channel.poll()) is None:
+                    continue
+                if "died" in message:
+                    self.code = message["died"]
                     return
+                if "ready" in message:
+                    pipe.send(READY)
+                if "kept" in message:
+                    pipe.send(Kept([unpack_outcome(message["kept"])]))
+                if "outcomes" in message:
+                    pipe.send([unpack_outcome(packed) for packed in message["outcomes"]])
 
 
 def pack_outcome(outcome: Outcome) -> dict:

@@ -139,9 +139,11 @@ class Workers:
         deaths = 0 if worker.ready else worker.deaths + 1
         del self.workers[worker.number]
         if deaths < self.TRIES:
-            self.workers[worker.number] = _Worker(worker.number, worker.hire, deaths)
-        elif not self.workers:
+            with contextlib.suppress(OSError):  # no memory for a process, say: the device is left out
+                self.workers[worker.number] = _Worker(worker.number, worker.hire, deaths)
+        if not self.workers:
             raise RuntimeError(f"no worker process can be started (exit code {code})")
+        schedule.shrink(len(self.workers))
         if job is None:
             return []
         if job.tries + 1 < self.TRIES:

@@ -87,6 +87,9 @@ def test_messages_keep_their_order_and_outcomes_survive_the_way():
     for n in range(3):
         here.send({"n": n})
     assert [there.poll() for _ in range(4)] == [{"n": 0}, {"n": 1}, {"n": 2}, None]
+    there.PART = 7  # a message longer than the store takes goes in parts
+    there.send({"text": "x" * 50})
+    assert here.poll() == {"text": "x" * 50}
     there.send({"back": True})
     assert here.poll() == {"back": True}
     pool = Pool(7, True)
@@ -103,7 +106,7 @@ def test_a_leader_that_comes_back_finds_its_folder_and_the_time_that_is_gone(tmp
     first = Team(store, 0, 2)
     assert not first.began
     assert first.remember(tmp_path) == tmp_path
-    again = Team(store, 0, 2, restarts=1)
+    again = Team(store, 0, 2)
     assert again.began
     assert again.remember(None) == tmp_path
     assert 0 <= again.spent < 60

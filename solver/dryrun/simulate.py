@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from solver.dryrun.work import Machine, SimTask, do
-from solver.planner import Planner, first_answers
+from solver.planner import Planner
 from solver.presets import SolveConfig
 from solver.schedule import Budget, Job
 from solver.workers import Workers
@@ -47,7 +47,7 @@ class Result:
     @property
     def first_round(self) -> float | None:
         """Second at which the last first answer was there; None if there is none."""
-        return first_answers(row for row in self.rows if "error" not in row)
+        return max((row["ended"] for row in self.rows if row["copy"] == 0 and "error" not in row), default=None)
 
     def idle(self, workers: int) -> float:
         """Share of the workers' time, to the end, in which they neither started nor worked."""
