@@ -269,11 +269,10 @@ class RemoteHand:
 
 def pack_outcome(outcome: Outcome) -> dict:
     """An outcome as plain values."""
-    pools = outcome.pools
+    pools, copy = outcome.pools, outcome.row["copy"]
     if pools is not None:
-        copy = outcome.row["copy"]
         pools = [pool_record(outcome.task_id, index, copy, pool) for index, pool in enumerate(pools)]
-    return {"task": outcome.task_id, "row": outcome.row, "pools": pools}
+    return {"task": outcome.task_id, "copy": copy, "row": outcome.row, "pools": pools}
 
 
 def unpack_outcome(packed: dict) -> Outcome:

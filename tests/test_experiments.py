@@ -82,8 +82,8 @@ def test_an_evaluation_stops_goes_on_and_ends_with_the_scores(tmp_path, capsys):
 def test_an_interrupted_evaluation_tells_how_far_it_is(tmp_path):
     (tmp_path / "challenges.json").write_bytes(orjson.dumps({task_id: {} for task_id in "abc"}))
     rows = [
-        {"task": "a", "canvas": 12, "adapt_seconds": 3.0, "predict_seconds": 1.0},
-        {"task": "b", "error": "no memory"},
+        {"task": "a", "copy": 0, "canvas": 12, "adapt_seconds": 3.0, "predict_seconds": 1.0},
+        {"task": "b", "copy": 0, "error": "no memory"},
     ]
     (tmp_path / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows) + b'{"task": "c')
     lines = evaluate._standing(tmp_path).splitlines()

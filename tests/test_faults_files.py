@@ -484,7 +484,8 @@ def finished(tmp_path, monkeypatch, capsys):
     tasks, truth = small_tasks(4)
     directory = write_run(tmp_path / "finished", tasks, truth, ["hit"] * 4, truth=False)
     digest = hashlib.sha256((directory / "challenges.json").read_bytes()).hexdigest()
-    record = {"seed": 0, "weights": {"name": "random:toy"}, "challenges": {"sha256": digest}}
+    record = {"seed": 0, "steps": 1, "leave_one_out": False, "predict": {"views": 64}}
+    record |= {"weights": {"name": "random:toy"}, "challenges": {"sha256": digest}}
     (directory / "config.json").write_bytes(orjson.dumps(record))
     source = tmp_path / "given.json"
     source.write_bytes((directory / "challenges.json").read_bytes())

@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from solver import datasets
 from solver.job import Outcome, failure
+from solver.runfolder import append_line, read_log
 from solver.tasks import challenge_json, load_challenges
 from solver.team import Channel, Team, pack_outcome, unpack_outcome
 from submission.validate import check
@@ -80,7 +81,7 @@ def test_several_processes_give_what_one_gives_also_when_one_is_killed(challenge
     assert len(copies) == len(set(copies)) == 8  # nothing was lost, nothing done twice
 
 
-def test_messages_keep_their_order_and_outcomes_survive_the_way():
+def test_messages_keep_their_order_and_outcomes_survive_the_way(tmp_path):
     store = dist.HashStore()
     here, there = Channel(store, "1/0", "down", "up"), Channel(store, "1/0", "up", "down")
     assert there.poll() is None
@@ -95,7 +96,8 @@ def test_messages_keep_their_order_and_outcomes_survive_the_way():
     pool = Pool(7, True)
     pool.add(datasets.load("arc1-eval").tasks[0].test_inputs[0], -0.5)
     outcome = Outcome("a", {"task": "a", "copy": 2, "steps": 7}, [pool])
-    back = unpack_outcome(json.loads(json.dumps(pack_outcome(outcome))))
+    append_line(tmp_path / "rank-1.jsonl", pack_outcome(outcome))
+    back = unpack_outcome(read_log(tmp_path / "rank-1.jsonl")[0])
     assert pack_outcome(back) == pack_outcome(outcome)
     assert (back.pools[0].steps, back.pools[0].settled) == (7, True)
     assert unpack_outcome(pack_outcome(failure("a", 0, "no"))).pools is None
