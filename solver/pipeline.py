@@ -28,7 +28,8 @@ from solver.runfolder import read_log, versions, write_json
 from solver.schedule import Budget
 from solver.sizes import needed_side
 from solver.tasks import Challenges, Task
-from solver.team import Team, unpack_outcome
+from solver.team import Team
+from solver.wire import unpack_outcome
 from solver.workers import Report, Workers
 
 

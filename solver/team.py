@@ -27,11 +27,10 @@ import orjson
 import torch.distributed as dist
 
 from solver.hands import READY, HandSettings, Kept, LocalHand
-from solver.job import Outcome
 from solver.runfolder import append_line, read_log
 from solver.schedule import Job
 from solver.tasks import Task
-from voting import parse_pool, pool_record
+from solver.wire import Channel, pack_outcome, unpack_outcome
 
 POLL = 0.05
 """Seconds between two looks at the store."""
@@ -193,38 +192,6 @@ class _Post:
             self.hand = None
 
 
-class Channel:
-    """Messages of one pair of processes over a store, in order: plain values as JSON, in parts that the store takes."""
-
-    PART = 4 * 2**20
-    """Bytes; the store of torch takes no value above 8 MiB."""
-
-    def __init__(self, store: dist.Store, name: str, outward: str, inward: str) -> None:
-        self.store = store
-        self.outward, self.inward = f"{name}/{outward}", f"{name}/{inward}"
-        self.sent = self.got = 0
-
-    def send(self, message: dict) -> None:
-        data, key = orjson.dumps(message), f"{self.outward}/{self.sent}"
-        parts = [data[begin : begin + self.PART] for begin in range(0, len(data), self.PART)]
-        for number, part in enumerate(parts):
-            self.store.set(f"{key}/{number}", part)
-        self.store.set(key, str(len(parts)))
-        self.sent += 1
-
-    def poll(self) -> dict | None:
-        """The next message, None if there is none yet."""
-        key = f"{self.inward}/{self.got}"
-        if not self.store.check([key]):
-            return None
-        keys = [f"{key}/{number}" for number in range(int(self.store.get(key)))]
-        message = orjson.loads(b"".join(map(self.store.get, keys)))
-        for own in (*keys, key):
-            self.store.delete_key(own)
-        self.got += 1
-        return message
-
-
 class RemoteHand:
     """A worker process beside another process of the team. Its pipe is kept by a thread that listens to the store;
     it closes when the process, or the worker process beside it, is gone."""
@@ -265,17 +232,3 @@ class RemoteHand:
                     pipe.send(Kept([unpack_outcome(message["kept"])]))
                 if "outcomes" in message:
                     pipe.send([unpack_outcome(packed) for packed in message["outcomes"]])
-
-
-def pack_outcome(outcome: Outcome) -> dict:
-    """An outcome as plain values."""
-    pools, copy = outcome.pools, outcome.row["copy"]
-    if pools is not None:
-        pools = [pool_record(outcome.task_id, index, copy, pool) for index, pool in enumerate(pools)]
-    return {"task": outcome.task_id, "copy": copy, "row": outcome.row, "pools": pools}
-
-
-def unpack_outcome(packed: dict) -> Outcome:
-    """What `pack_outcome` packed. KeyError, TypeError or ValueError if it is no outcome."""
-    pools = packed["pools"]
-    return Outcome(packed["task"], packed["row"], pools if pools is None else [parse_pool(own)[2] for own in pools])

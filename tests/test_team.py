@@ -16,7 +16,8 @@ from solver import datasets
 from solver.job import Outcome, failure
 from solver.runfolder import append_line, read_log
 from solver.tasks import challenge_json, load_challenges
-from solver.team import Channel, Team, pack_outcome, unpack_outcome
+from solver.team import Team
+from solver.wire import Channel, pack_outcome, unpack_outcome
 from submission.validate import check
 from voting import Pool
 
