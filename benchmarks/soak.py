@@ -40,6 +40,8 @@ from voting import load_pools
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("parent", "group", "worker")
 START_UP = 1 / 8
+ENOUGH = 6
+"""Kills of one run folder, after which its run is seen to the end, so that kills fall into all parts of a run."""
 
 
 def children(pid: int) -> dict[int, str]:
@@ -80,6 +82,7 @@ class Folder:
     test_inputs: dict
     finished: set[str] = field(default_factory=set)
     repeated: set[str] = field(default_factory=set)
+    kills: int = 0
 
     @property
     def submission(self) -> Path:
@@ -105,7 +108,8 @@ class Folder:
 
 @dataclass
 class Tally:
-    """What the kills of one kind came to; `too_early` came before the run folder had its first submission."""
+    """What the kills of one kind came to; `too_early`, not counted in `kills`, came before the run
+    folder had its first submission."""
 
     kills: int = 0
     too_early: int = 0
@@ -178,14 +182,14 @@ class Soak:
         """One process: killed, perhaps after some of its workers, or finished before its moment came."""
         process, begun = self.start(), time.monotonic()
         try:
-            while bar.n < self.options.kills:
+            while bar.n < self.options.kills and self.folder.kills < ENOUGH:
                 kind, early, moment = self._draw(process, begun)
                 if wait_until(lambda: process.poll() is not None, moment - time.monotonic()):
                     self.pace *= 0.8  # it was over before its moment: the machine is faster than it was
                     break
-                self._kill(process, kind, early)
-                bar.update()
-                if kind != "worker":
+                bar.update(self._kill(process, kind, early))
+                self.folder.kills += 1
+                if process.poll() is not None:
                     return
             self._finish(process)
         finally:
@@ -203,7 +207,8 @@ class Soak:
             return kind, True, self.rng.uniform(now, max(now, begun + self.pace * self.start_seconds))
         return kind, False, max(now, ready) + self.rng.uniform(0, left * self.pace * self.work_seconds)
 
-    def _kill(self, process, kind: str, early: bool) -> None:
+    def _kill(self, process, kind: str, early: bool) -> bool:
+        """Whether it counts: a kill before there is a run to speak of does not."""
         workers = workers_of(process.pid)
         if kind == "worker":
             if not workers:  # between two: none was there to be killed, so the parent is
@@ -218,27 +223,29 @@ class Soak:
         if kind != "worker":
             process.wait()
         tally = self.tallies["start-up" if early else kind]
-        tally.kills += 1
-        self._check(tally)
+        counts = self._check(tally)
+        tally.kills += counts
         if kind != "worker" and not wait_until(lambda: not any(map(alive, workers)), 15):
             self.orphans += sum(map(alive, workers))
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+        return counts
 
-    def _check(self, tally: Tally) -> None:
-        """The state of the disk right after a kill."""
+    def _check(self, tally: Tally) -> bool:
+        """The state of the disk right after a kill; False if the run had not begun."""
         folder = self.folder
         if not folder.submission.exists() and not folder.begun and not (folder.path / "log.jsonl").exists():
             tally.too_early += 1
-            return
+            return False
         try:
             check(folder.submission, self.test_inputs)
             tally.valid += 1
         except (OSError, ValueError) as error:
             print(f"\nno valid submission in {folder.path}: {error}", file=sys.stderr)
-            return
+            return True
         self._compare(tally)
         self.done_at_kill.append(len(folder.finished) / len(self.test_inputs))
+        return True
 
     def _compare(self, tally: Tally) -> None:
         """What was finished at an earlier kill is still there, in the submission too, and was not done again."""
@@ -285,7 +292,7 @@ class Soak:
     @property
     def sound(self) -> bool:
         """Whether every check held."""
-        all_valid = all(t.valid + t.too_early == t.kills and not t.lost + t.twice for t in self.tallies.values())
+        all_valid = all(t.valid == t.kills and not t.lost + t.twice for t in self.tallies.values())
         return all_valid and self.equal == self.runs and not self.orphans + self.crashes
 
     def table(self, seconds: float) -> str:
@@ -302,7 +309,7 @@ class Soak:
         spread = [quarters[n] for n in range(4)]
         lines += [
             "",
-            f"{whole.too_early} kills came before the first submission was on the disk: no run had begun",
+            f"{whole.too_early} more kills came before the first submission was on the disk: no run had begun",
             f"kills with 0-25, 25-50, 50-75, 75-100% of the tasks done: {', '.join(map(str, spread))}",
             f"{self.runs} run folders finished, {self.equal} of them equal to the undisturbed run",
             f"{self.halves} tasks were done again because only half of their record was on the disk",
@@ -315,7 +322,7 @@ class Soak:
 
     @staticmethod
     def _line(kind: str, own: Tally) -> str:
-        valid = f"{own.valid} of {own.kills - own.too_early}"
+        valid = f"{own.valid} of {own.kills}"
         return f"{kind:12} {own.kills:5}  {valid:>14}  {own.lost:21}  {own.twice:10}"
 
 

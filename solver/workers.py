@@ -63,6 +63,10 @@ class Workers:
     TRIES = 2
     """Processes that may die of a task before it is given up, and of a device before it is."""
 
+    KILLED = 8
+    """Processes that may be killed from outside (for lack of memory, say) while they start, before a device is given
+    up."""
+
     GRACE = 60.0
     """A job of s seconds counts as hung after 2 s and so many seconds."""
 
@@ -138,7 +142,7 @@ class Workers:
         code, job = worker.hand.stop(patience=1.0), worker.job
         deaths = 0 if worker.ready else worker.deaths + 1
         del self.workers[worker.number]
-        if deaths < self.TRIES:
+        if deaths < (self.KILLED if code is not None and code < 0 else self.TRIES):
             with contextlib.suppress(OSError):  # no memory for a process, say: the device is left out
                 self.workers[worker.number] = _Worker(worker.number, worker.hire, deaths)
         if not self.workers:

@@ -60,7 +60,7 @@ def children(pid):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes through /proc")
 def test_several_processes_give_what_one_gives_also_when_one_is_killed(challenges, tmp_path):
-    steps = 30
+    steps = 60
     finish(start(challenges, tmp_path / "one", steps=steps))
     expected = (tmp_path / "one" / "submission.json").read_bytes()
     directory = tmp_path / "four"
