@@ -14,9 +14,10 @@ import pytest
 
 from solver import datasets, presets
 from solver.adapt import AdaptConfig
+from solver.answers import Answers
 from solver.cli import main, seconds
 from solver.hands import HandSettings, LocalHand
-from solver.job import run_job
+from solver.job import Outcome, run_job
 from solver.pipeline import solve
 from solver.predict import PredictConfig
 from solver.schedule import Job, Line
@@ -25,7 +26,7 @@ from solver.tasks import Task, challenge_json, load_challenges
 from solver.workers import Workers
 from submission.document import read
 from submission.validate import check
-from voting import load_pools
+from voting import Pool, load_pools
 
 TOY = replace(
     presets.cpu(),
@@ -209,6 +210,23 @@ def test_what_a_user_gets_wrong_is_one_line(tmp_path, capsys, challenges):
         message = capsys.readouterr().err
         assert message.startswith("tinyarc: ")
         assert message.count("\n") == 1
+
+
+def test_views_that_agree_count_only_if_the_supports_were_learned(challenges, tmp_path):
+    loaded = load_challenges(challenges)
+    task_id = loaded.tasks[0].id
+    many = len(loaded.test_inputs[task_id])
+    for number, (facts, agreement) in enumerate([({"loss": 0.8}, 0), ({"loss": 0.05}, 1), ({"settled": True}, 1)]):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        answers = Answers(directory, loaded, "count")
+        pool = Pool()
+        pool.add(loaded.tasks[0].test_inputs[0], -0.1)
+        row = {"task": task_id, "copy": 0, "steps": 5, "loss": 1.0, "settled": False, **facts}
+        answers.take(Outcome(task_id, row, [pool] * many), row)
+        again = Answers(directory, loaded, "count", keep=True)
+        again.restore()
+        assert answers.agreement(task_id) == again.agreement(task_id) == agreement
 
 
 def test_durations_and_seeds():
