@@ -210,19 +210,15 @@ def _config(arguments):
     from solver.device import pick_device
     from voting import RULES
 
-    config = presets.cpu() if pick_device(arguments.device).type == "cpu" else presets.gpu()
+    kind = pick_device(arguments.device).type
     if arguments.rule is not None and arguments.rule not in RULES:
         raise ValueError(f"no voting rule is called {arguments.rule!r}; choose from {', '.join(RULES)}")
     for name in ("steps", "views", "workers", "limit"):
         if (value := getattr(arguments, name, None)) is not None and value < 1:
             raise ValueError(f"--{name} {value}: must be at least 1")
-    config = replace(config, weights=arguments.weights, rule=arguments.rule or config.rule)
-    config = replace(config, leave_one_out=arguments.leave_one_out)
-    if arguments.steps is not None:
-        config = replace(config, adapt=replace(config.adapt, steps=arguments.steps))
-    if arguments.views is not None:
-        config = replace(config, predict=replace(config.predict, views=arguments.views))
-    return config
+    wishes = {name: getattr(arguments, name) for name in ("steps", "views", "leave_one_out")}
+    config = presets.chosen(kind, arguments.weights, **wishes)
+    return replace(config, rule=arguments.rule or config.rule)
 
 
 def _run_directory(arguments) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -91,7 +92,12 @@ def _fitting(
     """The tasks in as few parts, of about equal numbers of copies, as the memory allows; a task stays whole."""
     if len(tasks) == 1:
         return [tasks]
-    many = gauge(device).fitting(network, size, recipe, dtype)
+    return parted(tasks, copies, gauge(device).fitting(network, size, recipe, dtype))
+
+
+def parted(tasks: Sequence, copies: Sequence[int], many: int) -> list[list]:
+    """Tasks of so many `copies` each, in as few parts of about equal size as leave no part above `many` copies; a task
+    stays whole."""
     many = -(-sum(copies) // -(-sum(copies) // many))
     parts, held = [[]], 0
     for task, own in zip(tasks, copies, strict=True):

@@ -14,6 +14,12 @@ from solver.schedule import Budget, Job
 from solver.speeds import Speeds
 
 
+def stack_size(config: SolveConfig, size: int, tasks: int, workers: int) -> int:
+    """Tasks in a full stack on canvases of `size`, of which there are `tasks`: fewer on large canvases, and where some
+    worker would have nothing to do."""
+    return max(1, min(int(config.stack * min(1.0, (16 / size) ** 2)), -(-tasks // workers)))
+
+
 @dataclass
 class _State:
     """What is known of one task. `copies` counts those begun; `agreement` is the share of the views that gave its
@@ -173,10 +179,10 @@ class Planner:
         if not states:
             return None
         size, copy = states[0].size, states[0].copies
-        many = int(self.config.stack * min(1.0, (16 / size) ** 2))
-        if self.budget.seconds is not None:  # else stacks, and so rounding, would depend on the number of workers
-            many = min(many, -(-self._counts[size] // self.workers))
-        own = [state.task_id for state in states if (state.size, state.copies) == (size, copy)][: max(1, many)]
+        # Without a budget stacks, and so rounding, must not depend on the number of workers.
+        workers = 1 if self.budget.seconds is None else self.workers
+        many = stack_size(self.config, size, self._counts[size], workers)
+        own = [state.task_id for state in states if (state.size, state.copies) == (size, copy)][:many]
         part = None if seconds is None else seconds * size * len(own) / weight
         return Job(tuple(own), size, copy, part)
 

@@ -33,6 +33,18 @@ class SolveConfig:
     worthwhile: float = 0.5
 
 
+def chosen(
+    kind: str, weights: str, *, steps: int | None = None, views: int | None = None, leave_one_out: bool = False
+) -> SolveConfig:
+    """The preset for a kind of device, "cpu" or "cuda", with what the user asked for in it."""
+    config = replace(cpu() if kind == "cpu" else gpu(), weights=weights, leave_one_out=leave_one_out)
+    if steps is not None:
+        config = replace(config, adapt=replace(config.adapt, steps=steps))
+    if views is not None:
+        config = replace(config, predict=replace(config.predict, views=views))
+    return config
+
+
 def cpu() -> SolveConfig:
     """One task at a time and core, bundled `nano` weights. In the time a CPU has, twice as many fine-tuning steps
     with half of the loop steps solve more (lab log, 5)."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from solver.dryrun.simulate import Fault, Simulation
 from solver.dryrun.timeline import draw
 from solver.dryrun.work import SimTask
 from solver.pipeline import places
+from solver.planner import stack_size
 from solver.presets import SolveConfig
 from solver.probes.plot import require_matplotlib
 from solver.runs import Run, read_run
@@ -61,7 +62,8 @@ def dry_run(
     tasks = load_challenges(challenges).tasks[:limit]
     if not tasks:
         raise ValueError(f"{challenges}: holds no task")
-    config = _config("cuda" if own.gpu else where.type, weights, steps, views, leave_one_out)
+    kind = "cuda" if own.gpu else where.type
+    config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out)
     sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
     earlier = None if run_as is None else read_run(run_as)
     lanes = _lanes(own, where, workers, len(tasks))
@@ -69,7 +71,8 @@ def dry_run(
     for fault in deaths:
         if fault.who not in ("parent", "worker", *(f"worker{n}" for n in range(lanes))):
             raise ValueError(f"--fault {fault.who}: is not parent, worker or one of worker0 to worker{lanes - 1}")
-    stacks = {size: _stack(config, sizes, size, lanes, budget) for size in set(sizes.values())}
+    sharing = 1 if budget is None else lanes
+    stacks = {size: stack_size(config, size, many, sharing) for size, many in Counter(sizes.values()).items()}
     supposed = suppose(own, where, config, {t.id: (t, sizes[t.id]) for t in tasks}, stacks, lanes, earlier)
     machine = supposed.machine
     outlooks = assumed(list(sizes), easy) if earlier is None else like(earlier, sizes)
@@ -112,15 +115,6 @@ def _guess(outlooks: dict[str, Outlook], easy: float, earlier: Run | None) -> st
     )
 
 
-def _config(kind: str, weights: str, steps: int | None, views: int | None, leave_one_out: bool) -> SolveConfig:
-    config = replace(presets.cpu() if kind == "cpu" else presets.gpu(), weights=weights, leave_one_out=leave_one_out)
-    if steps is not None:
-        config = replace(config, adapt=replace(config.adapt, steps=steps))
-    if views is not None:
-        config = replace(config, predict=replace(config.predict, views=views))
-    return config
-
-
 def _lanes(profile: Profile, where: torch.device, workers: int | None, tasks: int) -> int:
     """Devices at work: as `solve` chooses them, of those that the profile has."""
     if profile.devices is None:
@@ -132,10 +126,3 @@ def _lanes(profile: Profile, where: torch.device, workers: int | None, tasks: in
 
 def _slots(task: Task, config: SolveConfig) -> int:
     return len(task.support) if config.leave_one_out else 1
-
-
-def _stack(config: SolveConfig, sizes: dict[str, int], size: int, lanes: int, budget: float | None) -> int:
-    """Tasks in a full stack, as the planner makes it."""
-    many = int(config.stack * min(1.0, (16 / size) ** 2))
-    count = sum(own == size for own in sizes.values())
-    return max(1, min(many, count if budget is None else -(-count // lanes)))

@@ -35,11 +35,6 @@ class Cost:
     score_view: float = 0.0
 
 
-def chunk_of(config: PredictConfig, size: int) -> int:
-    """Views that are looked at together on canvases of `size`, as `solver.predict.look` divides them."""
-    return max(4, round(config.chunk * min(1.0, (16 / size) ** 2)))
-
-
 def forward_flops(model: ModelConfig, size: int) -> float:
     """Floating-point operations of one canvas of `size` through all loop steps: products and convolutions, as
     torch.utils.flop_counter counts them. A step that trains takes three times as many."""

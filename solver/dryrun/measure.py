@@ -12,10 +12,10 @@ from multiprocessing.connection import wait
 import torch
 
 from solver.adapt import Slot, adapt, look_every
-from solver.dryrun.costs import Cost, chunk_of, scoring
+from solver.dryrun.costs import Cost, scoring
 from solver.hands import READY, HandSettings, LocalHand
 from solver.model import Network, unstack
-from solver.predict import predict, trace
+from solver.predict import chunk_views, predict, trace
 from solver.presets import SolveConfig
 from solver.schedule import Job
 from solver.tasks import Task
@@ -90,7 +90,7 @@ def _measure_size(
         one = _steps(network, slots[:1], job, config, where)[1]
         step = max(0.0, one - (full - one) / (len(slots) - 1))
     single, task = unstack(adapted.network, 0), tasks[0]
-    views = chunk_of(config.predict, job.size)
+    views = chunk_views(config.predict.chunk, job.size)
 
     def look(views: int) -> float:
         begun = time.monotonic()

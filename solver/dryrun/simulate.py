@@ -83,7 +83,8 @@ class Simulation:
         """A parent with a fresh planner, which knows what the log says, and fresh workers."""
         sizes = {task.id: task.size for task in self.tasks.values()}
         budget = Budget(self.budget, lambda: self.now, spent=self.now)
-        self.planner = Planner(sizes, self.config, budget, self.count)
+        inputs = {task.id: task.tests for task in self.tasks.values()}
+        self.planner = Planner(sizes, self.config, budget, self.count, inputs=inputs)
         copies: dict[str, int] = {}
         for row in self.result.rows:
             if "error" not in row:

@@ -6,8 +6,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from solver.dryrun.costs import Cost, chunk_of
+from solver.dryrun.costs import Cost
 from solver.dryrun.outlook import Outlook
+from solver.job import parted
+from solver.predict import chunk_views
 from solver.presets import SolveConfig
 from solver.schedule import Job
 
@@ -35,7 +37,8 @@ class Machine:
 
 def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) -> tuple[float, list[dict]]:
     """Seconds the job takes, and a log row for every task, as `solver.job.run_job` would give them."""
-    parts = _fitting(tasks, machine.fits.get(job.size))
+    slots = [task.slots for task in tasks]
+    parts = parted(tasks, slots, machine.fits.get(job.size, sum(slots)))
     if len(parts) > 1:
         spent, rows, waiting = 0.0, [], len(tasks)
         for part in parts:
@@ -44,7 +47,6 @@ def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) ->
             seconds, own = do(replace(job, seconds=left), part, config, replace(machine, fits={}))
             spent, rows = spent + seconds, rows + own
         return spent, rows
-    slots = sum(task.slots for task in tasks)
     cost = machine.costs[job.size]
     adapted, steps, settled = _adapt(job, tasks, config, cost)
     now, rows = adapted, []
@@ -55,25 +57,9 @@ def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) ->
         end, views = _predict(task, now, until, config, cost)
         row = {"task": task.id, "copy": job.copy, "canvas": job.size, "steps": steps[index]}
         row |= {"settled": settled[index], "views": views, "predict_seconds": end - now}
-        rows.append(row | {"adapt_seconds": adapted * task.slots / slots})
+        rows.append(row | {"adapt_seconds": adapted * task.slots / sum(slots)})
         now = end
     return now, rows
-
-
-def _fitting(tasks: list[SimTask], many: int | None) -> list[list[SimTask]]:
-    """As few parts of about equal size as the memory for `many` copies allows; a task stays whole."""
-    total = sum(task.slots for task in tasks)
-    if many is None or total <= many:
-        return [tasks]
-    many = -(-total // -(-total // many))
-    parts, held = [[]], 0
-    for task in tasks:
-        if parts[-1] and held + task.slots > many:
-            parts.append([])
-            held = 0
-        parts[-1].append(task)
-        held += task.slots
-    return parts
 
 
 def _adapt(job: Job, tasks: list[SimTask], config: SolveConfig, cost: Cost):
@@ -120,7 +106,7 @@ def _predict(task: SimTask, now: float, until: float | None, config: SolveConfig
                 deadline = now + max(0.0, until - now) / shares
             seen = chunks = 0
             while seen < views and not (seen and deadline is not None and now >= deadline):
-                part = min(chunk_of(config.predict, task.size), views - seen)
+                part = min(chunk_views(config.predict.chunk, task.size), views - seen)
                 now += cost.chunk + part * cost.view
                 seen, chunks = seen + part, chunks + 1
             candidates = min(config.predict.scored, max(1.0, task.outlook.candidates * seen))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from solver import __version__, checkpoint, presets
 from solver.device import compute_dtype, pick_device
-from solver.presets import SolveConfig
 from solver.probes.catalogue import PROBES
 from solver.probes.crew import Progress, devices, groups, run
 from solver.probes.measured import Measured
@@ -58,7 +57,7 @@ def run_probe(
     refuse_overlap(weights, chosen)
     if steps is None and seconds is None:
         seconds = probe.seconds
-    config = _config(where.type, weights, steps, views)
+    config = presets.chosen(where.type, weights, steps=steps, views=views)
     config = replace(config, loops=loops)
     loops = checkpoint.load(weights, seed, loops=loops).config.loops
     out = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-probe-{name}"
@@ -121,15 +120,6 @@ def run_probe(
     failed = [f"failed, counted as missed: {task_id}: {error}" for task_id, error in errors.items()]
     tables = [part for table in finding.tables for part in ("", table.text)]
     return "\n".join([*lines, *failed, *tables, "", f"{out / f'probe-{name}.json'}, probe-{name}.svg beside it"])
-
-
-def _config(kind: str, weights: str, steps: int | None, views: int | None) -> SolveConfig:
-    config = replace(presets.cpu() if kind == "cpu" else presets.gpu(), weights=weights)
-    if steps is not None:
-        config = replace(config, adapt=replace(config.adapt, steps=steps))
-    if views is not None:
-        config = replace(config, predict=replace(config.predict, views=views))
-    return config
 
 
 def _weights(name: str) -> dict:
