@@ -26,7 +26,7 @@ class ModelConfig:
 
 MODELS = {
     "toy": ModelConfig(width=32, heads=2, hidden=48, blocks=1, loops=2, task_tokens=2),
-    "nano": ModelConfig(),
+    "nano": ModelConfig(patch=2),
     "base": ModelConfig(width=512, heads=8, hidden=1024, blocks=2, loops=6, patch=2, task_tokens=4),
 }
 """Parameters without the task table: toy 11 thousand, nano 0.34 million, base 5.3 million."""

@@ -18,9 +18,9 @@ class TrainConfig:
     name: str = "nano"
     model: ModelConfig = MODELS["nano"]
     target: str = "arc1-eval"
-    mix: dict[int, float] = field(default_factory=lambda: {8: 0.2, 12: 0.5, 16: 0.3})
-    batch_cells: int = 3072
-    max_side: int = 15
+    mix: dict[int, float] = field(default_factory=lambda: {8: 0.05, 12: 0.35, 16: 0.25, 24: 0.2, 32: 0.15})
+    batch_cells: int = 6144
+    max_side: int = 30
     rearc_pairs: int = 1000
     supervision: str = "all"
     optimizer: str = "muon"
@@ -31,7 +31,7 @@ class TrainConfig:
     ema: float = 0.998
     warmup: float = 0.01
     half_loops: float = 1.0
-    plain: float = 0.6
+    plain: float = 0.5
     decay: float = 0.7
     augmentation: Augmentation = Augmentation(viewed=0.5)
     validate_seconds: float = 120.0
@@ -40,7 +40,7 @@ class TrainConfig:
 
 
 def nano() -> TrainConfig:
-    """Under a million parameters, small canvases: an hour on two CPU cores is a start."""
+    """Under a million parameters: an hour on two CPU cores is a start."""
     return TrainConfig()
 
 
