@@ -140,7 +140,7 @@ def _mark(network, task: Task, index: int, truth: Grid, size: int, trial: Trial,
     views, place = draw_views(task, index, size, config, stable_seed(trial.seed, task.id, 0, "views", index, 0))
     back, table, pool, nats, right = views.inverse(), pack([truth]), Pool(), [], 0
     cells = (truth.shape[0] + 1) * (truth.shape[1] + 1)
-    for some, spot, steps in look(network, task.test_inputs[index], views, place, size, config.chunk, **where):
+    for some, spot, steps in look(network, task, index, views, place, size, config, **where):
         log_probs = steps[-1][0].log_softmax(-1)
         nats += (-likelihoods(table, log_probs, some, spot, size)[0] / (cells * spot.scale**2)).tolist()
         decoded, begin = decode(cell_log_probs(log_probs, spot)), pool.total_views

@@ -17,7 +17,7 @@ import torch
 from tta import Views, source_index, view_size
 
 BACKGROUND, BORDER, TOKENS = 10, 11, 12
-SIZES = (8, 12, 16, 24, 32)
+SIZES = (8, 12, 16, 20, 24, 28, 32)
 """Canvas sides, in cells. A 30x30 grid and its border need 31."""
 
 

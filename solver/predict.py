@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from solver.canvas import BACKGROUND, TOKENS, Packed, Placement, cell_log_probs, decode, pack, random_placement, render
+from solver.colors import expected_colors
 from solver.memory import is_out_of_memory, release
 from solver.model import Network
 from solver.sizes import expected_size
-from solver.tasks import MAX_SIDE, Grid, Task
+from solver.tasks import MAX_SIDE, Task
 from tta import Views, identity_views, spread_views, view_size
 from voting import Pool
 
@@ -27,11 +28,12 @@ AT_ONCE = 64
 @dataclass(frozen=True)
 class PredictConfig:
     """`views` of each test input, `chunk` at a time (fewer on canvases above 16); at most `scored` candidates get
-    a likelihood."""
+    a likelihood. `colors`: no cell may have a colour that the supports rule out (see `solver.colors`)."""
 
     views: int = 64
     chunk: int = 16
     scored: int = 64
+    colors: bool = True
     fix_zero: bool = True
     turn: bool = True
     recolor: bool = True
@@ -66,32 +68,34 @@ def chunk_views(chunk: int, size: int) -> int:
 
 def look(
     network: Network,
-    grid: Grid,
+    task: Task,
+    test_index: int,
     views: Views,
     place: Placement,
     size: int,
-    chunk: int,
+    config: PredictConfig,
     *,
     device,
     dtype,
     over: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Views, Placement, list[torch.Tensor]]]:
     """Chunk after chunk of the views of a test input: the chunk's views and places on the device, and the logits
-    (1, V, size, size, 12) after each loop step. At most `chunk` views at once, fewer on canvases above 16.
+    (1, V, size, size, 12) after each loop step, IMPOSSIBLE for colours that are ruled out. At most `config.chunk`
+    views at once, fewer on canvases above 16.
 
     Where there is not enough memory a chunk is begun again with half of its views, down to one, and so are those
     after it; which views are seen, and in which order, stays the same. Once the first chunk is done, `over` is asked
     before each and can end it.
     """
-    table = pack([grid], device)
-    chunk = chunk_views(chunk, size)
-    begin = 0
+    grid = task.test_inputs[test_index]
+    table, chunk, begin = pack([grid], device), chunk_views(config.chunk, size), 0
+    colors = torch.tensor(expected_colors(task, grid) if config.colors else range(10), device=device)
     while begin < len(views) and not (begin and over()):
         part = slice(begin, begin + chunk)
         some = Views(views.elements[part].to(device), views.palettes[part].to(device))
         where = Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale)))
         try:
-            logits = list(_steps(network, table, some, where, size, dtype))
+            logits = [_ruled(step, some, colors) for step in _steps(network, table, some, where, size, dtype)]
         except Exception as error:
             if len(some) == 1 or not is_out_of_memory(error):
                 raise
@@ -113,6 +117,18 @@ def _steps(
     return network(canvas[None], first[None], views.elements[None], views.palettes[None], dtype=dtype)
 
 
+IMPOSSIBLE = -1e4
+"""The logit of a colour that is ruled out: finite, for sums over cells to stay numbers."""
+
+
+def _ruled(logits: torch.Tensor, views: Views, colors: torch.Tensor) -> torch.Tensor:
+    """`logits` (1, V, size, size, 12) that leave, of the ten colours, only what each view shows for `colors`."""
+    allowed = torch.ones(len(views), TOKENS, dtype=torch.bool, device=logits.device)
+    allowed[:, :10] = False
+    allowed.scatter_(1, views.palettes[:, colors], True)
+    return logits.masked_fill(~allowed[:, None, None], IMPOSSIBLE)
+
+
 @torch.inference_mode()
 def predict(
     network: Network,
@@ -131,12 +147,11 @@ def predict(
 
     Without a deadline all views are cast; with one, chunks are cast until it has passed (one at least).
     """
-    grid = task.test_inputs[test_index]
     views, place = draw_views(task, test_index, size, config, seed)
     back = views.inverse()
     pool, seen = Pool(), []
     over = partial(_passed, deadline, clock)
-    chunks = look(network, grid, views, place, size, config.chunk, device=device, dtype=dtype, over=over)
+    chunks = look(network, task, test_index, views, place, size, config, device=device, dtype=dtype, over=over)
     for some, where, steps in chunks:
         begin = pool.total_views
         log_probs = steps[-1][0].log_softmax(-1)

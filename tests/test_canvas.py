@@ -78,8 +78,8 @@ def test_what_is_not_a_rectangle_with_a_border_is_no_candidate(row, column, toke
 
 
 def test_canvas_sizes_leave_head_room_and_refuse_what_is_too_large():
-    assert [choose_size(side) for side in (1, 6, 7, 10, 11, 14, 15, 22, 23, 30)] == [
-        8, 8, 12, 12, 16, 16, 24, 24, 32, 32,
+    assert [choose_size(side) for side in (1, 6, 7, 10, 11, 14, 15, 18, 22, 23, 26, 27, 30)] == [
+        8, 8, 12, 12, 16, 16, 20, 20, 24, 28, 28, 32, 32,
     ]
     with pytest.raises(ValueError, match="32"):
         choose_size(32)

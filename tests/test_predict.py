@@ -5,8 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from solver import datasets
 from solver import predict as predicting
 from solver.canvas import BACKGROUND, BORDER, choose_size, pack, random_placement
+from solver.colors import expected_colors
 from solver.predict import PredictConfig, likelihoods, predict
 from solver.sizes import expected_size, needed_side, size_rule
 from solver.tasks import Pair, Task
@@ -158,3 +160,29 @@ def test_output_sizes_follow_the_supports(shapes, test, rule, expected):
     assert size_rule(task) == rule
     assert expected_size(task, task.test_inputs[0]) == expected
     assert choose_size(needed_side(task)) >= 1 + max(expected or (1, 1))
+
+
+def test_no_view_answers_with_a_colour_that_the_supports_rule_out():
+    class Stray:
+        """Sees every cell as it is, and a colour 9, as the view shows it, in the place of every other."""
+
+        def __call__(self, canvas, task, elements, palettes, dtype):
+            nine = F.one_hot(palettes[..., 9], 12)[:, :, None, None] * (canvas < 10)[..., None]
+            yield 10.0 * F.one_hot(canvas, 12) + 20.0 * nine
+
+    support = Pair(np.uint8([[1, 2, 4]]), np.uint8([[3, 2, 4]])), Pair(np.uint8([[1, 0, 2]]), np.uint8([[3, 0, 2]]))
+    grid = np.uint8([[1, 0, 5], [2, 1, 5]])
+    task = Task("three for one", support, (grid,))
+    assert expected_colors(task, grid) == [0, 1, 2, 3, 5]  # 3 is new, 2 in every output; 4 is neither, nor in the input
+    look = {"seed": 3, "device": CPU}
+    strict = predict(Stray(), task, 0, 12, PredictConfig(views=16), **look)
+    assert [(c.views, c.grid.tolist()) for c in strict.candidates] == [(16, grid.tolist())]
+    free = predict(Stray(), task, 0, 12, PredictConfig(views=16, colors=False), **look)
+    assert [np.unique(c.grid).tolist() for c in free.candidates] == [[9]]
+
+
+def test_every_answer_of_arc_training_has_the_colours_that_the_supports_allow():
+    data = datasets.load("arc1-train")
+    for task in data.tasks:
+        for grid, truth in zip(task.test_inputs, data.solutions[task.id], strict=True):
+            assert set(np.unique(truth).tolist()) <= set(expected_colors(task, grid)), task.id

@@ -63,10 +63,9 @@ def cast(
 
     Views and places are those of `solver.predict.predict` with the same arguments, and so is the last pool.
     """
-    grid = task.test_inputs[test_index]
     views, place = draw_views(task, test_index, size, config, seed)
     seen: list[list[torch.Tensor]] = []
-    for _, _, steps in look(network, grid, views, place, size, config.chunk, device=device, dtype=dtype):
+    for _, _, steps in look(network, task, test_index, views, place, size, config, device=device, dtype=dtype):
         logits = list(steps)
         seen.append([step[0].log_softmax(-1) for step in (logits if every_step else logits[-1:])])
     views = Views(views.elements.to(device), views.palettes.to(device))
