@@ -1,0 +1,118 @@
+"""Memory and arithmetic of one pretraining step on each canvas, counted without a GPU and without any data.
+
+    python benchmarks/train_memory.py
+    python benchmarks/train_memory.py --preset base --supervision detached --cells 131072
+
+The trainer's own step runs on a pretend device (see `pretend.py`), in bfloat16, and every byte that would be there is
+counted: weights, their average, optimizer, gradients, and what is kept for the backward pass. Eager: what
+`torch.compile` saves by fusing is not taken off. Not counted: gaps in the allocator's memory, the buffers of libraries
+and the pairs of RE-ARC. Arithmetic is that of matrix products, attention and convolutions.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from math import prod
+from unittest import mock
+
+import torch
+from pretend import Pretend, pretend
+from torch.utils.flop_counter import FlopCounterMode
+
+from solver.model.config import ModelConfig
+from solver.objective import SUPERVISIONS
+from solver.training import pretrain
+from solver.training.optimizer import OPTIMIZERS
+from solver.training.presets import TRAIN_PRESETS, TrainConfig
+from solver.training.sources import Sources, collect
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one step: floating-point operations; bytes of weights, average, optimizer and pairs, there `before` it; of all
+    that is `kept` from its forward for its backward pass; and of everything at its `peak`."""
+
+    flops: int
+    before: int
+    kept: int
+    peak: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", choices=list(TRAIN_PRESETS), default="base")
+    parser.add_argument("--supervision", choices=SUPERVISIONS)
+    parser.add_argument("--optimizer", choices=OPTIMIZERS)
+    parser.add_argument("--cells", type=int, help="canvas cells in a batch (default: the preset's)")
+    arguments = parser.parse_args()
+    config = TRAIN_PRESETS[arguments.preset]()
+    config = replace(
+        config,
+        supervision=arguments.supervision or config.supervision,
+        optimizer=arguments.optimizer or config.optimizer,
+        batch_cells=arguments.cells or config.batch_cells,
+    )
+    sources = collect(config.target, max_side=config.max_side)
+    tasks, loops = len(sources.pairs.ids), config.model.loops
+    print(f"{config.name}, {config.optimizer}, supervision {config.supervision}, {loops} loop steps, {tasks} tasks\n")
+    print("canvas  samples   tokens  TFLOP a step  GB before  GB kept for backward  GB in all")
+    for size in config.mix:
+        cost = step_cost(config, sources, size)
+        samples = config.batch_cells // size**2
+        print(
+            f"{size:6} {samples:8} {samples * tokens(config.model, size):8} {cost.flops / 1e12:13.2f} "
+            f"{cost.before / 1e9:10.2f} {cost.kept / 1e9:21.2f} {cost.peak / 1e9:10.2f}",
+            flush=True,
+        )
+
+
+def tokens(model: ModelConfig, size: int) -> int:
+    """Tokens of one sample."""
+    return (size // model.patch) ** 2 + model.task_tokens + 10
+
+
+def step_cost(config: TrainConfig, sources: Sources, size: int, dtype: torch.dtype = torch.bfloat16) -> Cost:
+    """The cost of the second step on canvases of `size`, with all loop steps, when the optimizer has its state."""
+    config = replace(config, mix={size: 1.0})
+    with pretend() as device, mock.patch.object(pretrain, "training_dtype", return_value=dtype):
+        trainer = pretrain.Trainer(config, sources, device.device)
+        trainer.train_step(0.9)
+        for optimizer in trainer.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        before = device.peak = device.live
+        with _Kept(device) as kept, FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
+            trainer.train_step(0.9)
+    return Cost(counter.get_total_flops(), before, kept.most, device.peak)
+
+
+class _Kept:
+    """Watches `Tensor.backward`: `most` is the largest growth of the device's memory that it was called with."""
+
+    def __init__(self, device: Pretend) -> None:
+        self.device, self.begun, self.most = device, device.live, 0
+
+    def __enter__(self) -> _Kept:
+        whole = torch.Tensor.backward
+
+        def backward(tensor: torch.Tensor, *rest, **named) -> None:
+            self.most = max(self.most, self.device.live - self.begun)
+            whole(tensor, *rest, **named)
+
+        self.patch = mock.patch.object(torch.Tensor, "backward", backward)
+        self.patch.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.patch.stop()
+
+
+def _convolution_backward(gradient, inputs, weight, *rest, out_shape=None, **named) -> int:
+    """Twice the forward pass. torch's own formula takes a depthwise convolution for a dense one."""
+    return 2 * 2 * prod(gradient) * prod(weight[1:])
+
+
+FORMULAS = {torch.ops.aten.convolution_backward: _convolution_backward}
+
+if __name__ == "__main__":
+    main()
