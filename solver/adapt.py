@@ -90,7 +90,7 @@ def adapt(
     """
     begun = clock()
     count, every = len(slots), look_every(device)
-    result = working = stack(network, count).to(device)
+    result = working = stack(network, count, device)
     rates = [config.task_lr if name == "conditioning.tasks" else config.lr for name, _ in working.named_parameters()]
     optimizer = (ScaledAdamW if dtype == torch.float16 else StackedAdamW)(working, rates, config.clip)
     feed = _Feed(slots, size, config, device)

@@ -16,7 +16,7 @@ from solver import adapt as adapting
 from solver.adapt import Slot, adapt
 from solver.datasets import PackedPairs
 from solver.hashing import pack_pairs
-from solver.model import MODELS, Network, stacking, unstack
+from solver.model import MODELS, Network, unstack
 from solver.model.blocks import rotary_table
 from solver.objective import SUPERVISIONS
 from solver.optimizer import ScaledAdamW, StackedAdamW
@@ -111,11 +111,7 @@ def test_adapting_a_stack_waits_only_to_look_at_it(size, dtype, optimizer, there
         values[..., :8] = values[..., :8] if tensor.shape[-1] < 32 else float("nan")
         return values
 
-    def expanded(network, copies):  # as `stack`, but without 0.7 GB of this machine
-        return stacking._with_parameters(network, lambda p: p.expand(copies, *p.shape))
-
     there.reads = told
-    monkeypatch.setattr(adapting, "stack", expanded)
     network = Network(SHORT)
     rotary_table(size // 2, 14, 64, dtype, there.device)
     slots = [Slot(copy_task(seed), seed) for seed in range(32)]

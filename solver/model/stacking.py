@@ -37,9 +37,10 @@ def spread(vector_D: Tensor, dims: int, dtype: torch.dtype) -> Tensor:
     return vector_D.to(dtype).reshape(-1, *[1] * (dims - 2), vector_D.shape[-1])
 
 
-def stack(network: nn.Module, copies: int) -> nn.Module:
-    """`copies` independent networks in one: every parameter repeated along a new leading axis."""
-    return _with_parameters(network, lambda p: p[None].repeat(copies, *[1] * p.dim()))
+def stack(network: nn.Module, copies: int, device: torch.device | None = None) -> nn.Module:
+    """`copies` independent networks in one, on `device` (None: where the network is): every parameter repeated along
+    a new leading axis."""
+    return _with_parameters(network, lambda p: p.to(device or p.device)[None].repeat(copies, *[1] * p.dim()))
 
 
 def pick(stacked: nn.Module, copies: Tensor) -> nn.Module:
