@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--predict", default="", help="changes to PredictConfig, such as views=128")
     parser.add_argument("--loops", type=int, help="loop steps to run (default: the preset's, 2 on a CPU)")
     parser.add_argument("--copies", type=int, help="fine-tuned copies a task at most (default: the preset's)")
+    parser.add_argument("--stack", type=int, help="tasks adapted at once on canvases up to 16 (default: the preset's)")
     parser.add_argument("--first-share", type=float, help="the first copies' share of the budget")
     parser.add_argument("--seconds", type=float, default=20.0, help="worker seconds a task, on average")
     parser.add_argument("--limit", type=int, default=48)
@@ -55,6 +56,7 @@ def main() -> None:
         for recipe in arguments.adapt or [""]:
             config = replace(preset, weights=weights, loops=loops)
             config = replace(config, max_copies=arguments.copies or config.max_copies)
+            config = replace(config, stack=arguments.stack or config.stack)
             config = replace(config, first_share=arguments.first_share or config.first_share)
             config = replace(config, adapt=_changed(config.adapt, recipe))
             config = replace(config, predict=_changed(config.predict, arguments.predict))

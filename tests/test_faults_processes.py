@@ -196,8 +196,8 @@ def stack_of(tasks, config=TOY):
 def test_a_task_whose_loss_is_not_finite_fails_alone_and_says_so(tasks, monkeypatch):
     whole = solver.adapt.stack
 
-    def poisoned(network, count):
-        stacked = whole(network, count)
+    def poisoned(network, count, device):
+        stacked = whole(network, count, device)
         with torch.no_grad():
             for weights in stacked.parameters():
                 weights[1] = float("nan")
