@@ -108,9 +108,11 @@ def weights_table() -> str:
     for bundle in checkpoint.bundled():
         card = bundle.card
         data = ", ".join(f"{name} {count}" for name, count in card["pairs"].items())
+        many = card.get("processes", 1)
+        where = card["device"] if many == 1 else f"{many} processes, each {card['device']}"
         lines += [
             f"{bundle.name}: {card['parameters']:,} parameters, {card['bytes'] / 1e6:.1f} MB, sha256 {card['sha256']}",
-            f"  trained for {card['seconds'] / 60:.0f} minutes on {card['device']}: {card['steps']:,} steps, "
+            f"  trained for {card['seconds'] / 60:.0f} minutes on {where}: {card['steps']:,} steps, "
             f"{card['samples']:,} samples; to be scored on {card['target']}",
             f"  {card['pairs_trained_on']:,} different pairs: {data}",
         ]
@@ -118,8 +120,7 @@ def weights_table() -> str:
             low, high = held["interval"]
             lines.append(
                 f"  held out: {held['score']:.1%} [{low:.1%}, {high:.1%}] of {held['tasks']} {held['what']}, "
-                f"{held['core_seconds_a_task']} core-seconds each; from random weights "
-                f"{held['same_network_from_random_weights']:.1%}"
+                f"{held['core_seconds_a_task']} core-seconds each"
             )
     return "\n".join(lines) or "no weights are bundled"
 
