@@ -10,10 +10,11 @@ divided by the workers) and leaves a run folder, from which votes can be replaye
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
+from recipes import changed
 
 from solver import datasets, presets
 from solver.canvas import choose_size
@@ -35,7 +36,6 @@ def main() -> None:
     parser.add_argument("--predict", default="", help="changes to PredictConfig, such as views=128")
     parser.add_argument("--loops", type=int, help="loop steps to run (default: the preset's, 2 on a CPU)")
     parser.add_argument("--copies", type=int, help="fine-tuned copies a task at most (default: the preset's)")
-    parser.add_argument("--stack", type=int, help="tasks adapted at once on canvases up to 16 (default: the preset's)")
     parser.add_argument("--first-share", type=float, help="the first copies' share of the budget")
     parser.add_argument("--seconds", type=float, default=20.0, help="worker seconds a task, on average")
     parser.add_argument("--limit", type=int, default=48)
@@ -56,10 +56,9 @@ def main() -> None:
         for recipe in arguments.adapt or [""]:
             config = replace(preset, weights=weights, loops=loops)
             config = replace(config, max_copies=arguments.copies or config.max_copies)
-            config = replace(config, stack=arguments.stack or config.stack)
             config = replace(config, first_share=arguments.first_share or config.first_share)
-            config = replace(config, adapt=_changed(config.adapt, recipe))
-            config = replace(config, predict=_changed(config.predict, arguments.predict))
+            config = replace(config, adapt=changed(config.adapt, recipe))
+            config = replace(config, predict=changed(config.predict, arguments.predict))
             directory = new_directory(Path("runs"))
             source = directory / "challenges.json"
             source.write_bytes(orjson.dumps(challenge_json(tasks)))
@@ -73,13 +72,6 @@ def main() -> None:
             lines.append(f"{weights} {recipe or 'as preset'}: {_summary(directory, tasks, solutions)}  [{directory}]")
             print(lines[-1], flush=True)
     print("\n".join(["", f"{len(tasks)} held-out training tasks, {arguments.seconds:g} worker seconds each", *lines]))
-
-
-def _changed(config, recipe: str):
-    kinds = {field.name: type(getattr(config, field.name)) for field in fields(config)}
-    pairs = [part.split("=") for part in recipe.split(",") if part]
-    parse = {bool: lambda text: text == "True"}
-    return replace(config, **{name: parse.get(kinds[name], kinds[name])(value) for name, value in pairs})
 
 
 def _summary(directory: Path, tasks, solutions) -> str:

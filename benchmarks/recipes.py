@@ -19,22 +19,23 @@ import functools
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from tqdm import tqdm
 
 from solver import checkpoint, datasets, presets
 from solver.adapt import AdaptConfig, Slot, adapt
-from solver.canvas import cell_log_probs, choose_size, decode, pack
+from solver.canvas import choose_size, pack
 from solver.device import compute_dtype, cpu_count, prepare
 from solver.model import unstack
 from solver.predict import draw_views, likelihoods, look
+from solver.probes.ballot import counted
+from solver.probes.measured import mark
 from solver.seeds import stable_seed
 from solver.sizes import needed_side
 from solver.tasks import Grid, Task
-from submission.document import fallback
-from voting import Pool, two_attempts
+from voting import Pool
 
 CPU = torch.device("cpu")
 WORST = 3.0
@@ -103,11 +104,11 @@ def main() -> None:
         print(line(name, marks, rows[0][1]))
 
 
-def changed(config: AdaptConfig, recipe: str) -> AdaptConfig:
-    """`config` with the changes of a `recipe`, "name=value,name=value"; names of the augmentation too."""
+def changed(config, recipe: str):
+    """`config` with the changes of a `recipe`, "name=value,name=value"; names of its augmentation too."""
     for part in filter(None, recipe.split(",")):
         name, value = part.split("=")
-        inside = name in {field.name for field in fields(config.augmentation)}
+        inside = not hasattr(config, name) and hasattr(config, "augmentation")
         holder = config.augmentation if inside else config
         kind = type(getattr(holder, name))
         new = replace(holder, **{name: value == "True" if kind is bool else kind(value)})
@@ -124,9 +125,10 @@ def measure(trial: Trial, task: Task, truths: list[Grid]) -> Mark:
     slot = Slot(task.support, stable_seed(trial.seed, task.id, 0, "adapt"))
     adapted = adapt(network, [slot], size, trial.config, seconds=trial.seconds, clock=time.process_time, **where)
     single = unstack(adapted.network, 0)
-    marks = [_mark(single, task, index, truth, size, trial, where) for index, truth in enumerate(truths)]
-    nats, views, both = (statistics.mean(values) for values in zip(*marks, strict=True))
-    return Mark(min(nats, WORST), views, both, adapted.steps[0])
+    seen = [_seen(single, task, index, truth, size, trial, where) for index, truth in enumerate(truths)]
+    pools, nats = zip(*seen, strict=True)
+    marks = mark(pools, task.test_inputs, truths, "confidence")
+    return Mark(min(statistics.mean(nats), WORST), marks.views, marks.both, adapted.steps[0])
 
 
 @functools.lru_cache(maxsize=4)
@@ -135,28 +137,15 @@ def loaded(weights: str, loops: int | None):
 
 
 @torch.inference_mode()
-def _mark(network, task: Task, index: int, truth: Grid, size: int, trial: Trial, where) -> tuple[float, float, float]:
+def _seen(network, task: Task, index: int, truth: Grid, size: int, trial: Trial, where) -> tuple[Pool, float]:
+    """The pool of a test input, and the mean nats a cell of the truth under its views."""
     config = replace(presets.cpu().predict, views=trial.views)
     views, place = draw_views(task, index, size, config, stable_seed(trial.seed, task.id, 0, "views", index, 0))
-    back, table, pool, nats, right = views.inverse(), pack([truth]), Pool(), [], 0
-    cells = (truth.shape[0] + 1) * (truth.shape[1] + 1)
-    for some, spot, steps in look(network, task, index, views, place, size, config, **where):
-        log_probs = steps[-1][0].log_softmax(-1)
-        nats += (-likelihoods(table, log_probs, some, spot, size)[0] / (cells * spot.scale**2)).tolist()
-        decoded, begin = decode(cell_log_probs(log_probs, spot)), pool.total_views
-        for number, valid in enumerate(decoded.valid.tolist()):
-            if not valid:
-                pool.add_undecoded()
-                continue
-            answer = back.apply(torch.from_numpy(decoded.grid(number)), begin + number).numpy()
-            pool.add(answer, min(0.0, float(decoded.log_prob[number])))
-            right += same(answer, truth)
-    attempts = two_attempts(pool, "confidence", fallback(task.test_inputs[index]))
-    return statistics.mean(nats), right / trial.views, float(any(same(a, truth) for a in attempts))
-
-
-def same(a: Grid, b: Grid) -> bool:
-    return a.shape == b.shape and bool((a == b).all())
+    chunks = look(network, task, index, views, place, size, config, **where)
+    log_probs = torch.cat([steps[-1][0].log_softmax(-1) for _, _, steps in chunks])
+    cells = (truth.shape[0] + 1) * (truth.shape[1] + 1) * place.scale**2
+    nats = -likelihoods(pack([truth]), log_probs, views, place, size)[0] / cells
+    return counted(log_probs, views, place, size).pool(), float(nats.mean())
 
 
 def line(name: str, marks: list[Mark], first: list[Mark]) -> str:

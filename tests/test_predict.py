@@ -181,8 +181,11 @@ def test_no_view_answers_with_a_colour_that_the_supports_rule_out():
     assert [np.unique(c.grid).tolist() for c in free.candidates] == [[9]]
 
 
-def test_every_answer_of_arc_training_has_the_colours_that_the_supports_allow():
-    data = datasets.load("arc1-train")
+@pytest.mark.parametrize(("name", "exceptions"), [("arc1-train", []), ("arc2-train", ["6cbe9eb8"])])
+def test_every_answer_of_arc_training_has_the_colours_that_the_supports_allow(name, exceptions):
+    data, others = datasets.load(name), []
     for task in data.tasks:
         for grid, truth in zip(task.test_inputs, data.solutions[task.id], strict=True):
-            assert set(np.unique(truth).tolist()) <= set(expected_colors(task, grid)), task.id
+            if not set(np.unique(truth).tolist()) <= set(expected_colors(task, grid)):
+                others.append(task.id)
+    assert others == exceptions

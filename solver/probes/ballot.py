@@ -70,10 +70,10 @@ def cast(
         seen.append([step[0].log_softmax(-1) for step in (logits if every_step else logits[-1:])])
     views = Views(views.elements.to(device), views.palettes.to(device))
     place = Placement(*(t.to(device) for t in (place.top, place.left, place.scale)))
-    return [_count(torch.cat(steps), views, place, size) for steps in zip(*seen, strict=True)]
+    return [counted(torch.cat(steps), views, place, size) for steps in zip(*seen, strict=True)]
 
 
-def _count(log_probs: torch.Tensor, views: Views, place: Placement, size: int) -> Ballot:
+def counted(log_probs: torch.Tensor, views: Views, place: Placement, size: int) -> Ballot:
     """The ballot of V views from their canvases' log-probabilities, (V, size, size, 12)."""
     decoded = decode(cell_log_probs(log_probs, place)).cpu()
     back = Views(views.elements.cpu(), views.palettes.cpu()).inverse()
