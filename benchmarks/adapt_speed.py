@@ -15,13 +15,15 @@ from dataclasses import replace
 
 import torch
 
-from solver import checkpoint, datasets, presets
-from solver.adapt import Slot, adapt
-from solver.canvas import choose_size
+from solver import presets
+from solver.arc import datasets
+from solver.arc.expected import needed_side
 from solver.device import compute_dtype, pick_device, prepare
+from solver.learn.adapt import Slot, adapt
+from solver.learn.canvas import choose_size
+from solver.learn.predict import predict
 from solver.model import unstack
-from solver.predict import predict
-from solver.sizes import needed_side
+from solver.weights import checkpoint
 
 
 def main() -> None:

@@ -18,12 +18,12 @@ from pathlib import Path
 import orjson
 from pieces import Piece, keep_settings
 
-from solver import checkpoint
 from solver.cli import seconds
 from solver.device import pick_device
-from solver.evaluate import evaluate, format_evaluation
-from solver.runfolder import read_log
-from solver.runs import read_run
+from solver.results.evaluate import evaluate, format_evaluation
+from solver.run.folder import read_log
+from solver.run.read import read_run
+from solver.weights import checkpoint
 
 
 def main(argv: list[str] | None = None) -> int:

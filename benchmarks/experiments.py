@@ -20,19 +20,20 @@ import orjson
 import torch
 from pieces import Piece, keep_settings
 
-from solver import checkpoint, datasets
-from solver.adapt import AdaptConfig, Slot, adapt
-from solver.canvas import choose_size
+from solver.arc import datasets
+from solver.arc.expected import needed_side
 from solver.cli import seconds
 from solver.device import compute_dtype, pick_device, prepare
+from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.canvas import choose_size
+from solver.learn.predict import PredictConfig, predict
 from solver.model import unstack
-from solver.predict import PredictConfig, predict
-from solver.runfolder import append_line
+from solver.run.folder import append_line
 from solver.seeds import stable_seed
-from solver.sizes import needed_side
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
 from solver.training.pretrain import Limit, Trainer, train
 from solver.training.sources import Sources, collect
+from solver.weights import checkpoint
 from submission.document import fallback
 from voting import two_attempts
 

@@ -16,14 +16,15 @@ from pathlib import Path
 import orjson
 from recipes import changed
 
-from solver import datasets, presets
-from solver.canvas import choose_size
+from solver import presets
+from solver.arc import datasets
+from solver.arc.expected import needed_side
+from solver.arc.tasks import challenge_json, load_challenges
 from solver.device import pick_device
-from solver.pipeline import solve
-from solver.printing import ProgressBar
-from solver.runfolder import new_directory, read_log, write_json
-from solver.sizes import needed_side
-from solver.tasks import challenge_json, load_challenges
+from solver.learn.canvas import choose_size
+from solver.results.printing import ProgressBar
+from solver.run.folder import new_directory, read_log, write_json
+from solver.run.pipeline import solve
 from submission.document import fallback, read
 from submission.score import score
 from voting import RULES, load_pools, two_attempts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from solver.runfolder import write_json
+from solver.run.folder import write_json
 
 
 class Piece:

@@ -24,17 +24,19 @@ from dataclasses import dataclass, replace
 import torch
 from tqdm import tqdm
 
-from solver import checkpoint, datasets, presets
-from solver.adapt import AdaptConfig, Slot, adapt
-from solver.canvas import choose_size, pack
+from solver import presets
+from solver.arc import datasets
+from solver.arc.expected import needed_side
+from solver.arc.tasks import Grid, Task
 from solver.device import compute_dtype, cpu_count, prepare
+from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.canvas import choose_size, pack
+from solver.learn.predict import draw_views, likelihoods, look
 from solver.model import unstack
-from solver.predict import draw_views, likelihoods, look
 from solver.probes.ballot import counted
 from solver.probes.measured import mark
 from solver.seeds import stable_seed
-from solver.sizes import needed_side
-from solver.tasks import Grid, Task
+from solver.weights import checkpoint
 from voting import Pool
 
 CPU = torch.device("cpu")

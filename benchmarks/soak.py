@@ -30,9 +30,9 @@ import numpy as np
 import orjson
 from tqdm import tqdm
 
-from solver import datasets
-from solver.runfolder import read_log
-from solver.tasks import challenge_json, load_challenges
+from solver.arc import datasets
+from solver.arc.tasks import challenge_json, load_challenges
+from solver.run.folder import read_log
 from submission.document import read
 from submission.validate import check
 from voting import load_pools

@@ -21,10 +21,11 @@ import venv
 from importlib import metadata
 from pathlib import Path
 
-from solver import datasets, pack
+from solver import pack
+from solver.arc import datasets
+from solver.arc.tasks import challenge_json
 from solver.cli import seconds
-from solver.printing import score_lines
-from solver.tasks import challenge_json
+from solver.results.printing import score_lines
 from submission.validate import check
 
 HERE = Path(__file__).resolve().parent

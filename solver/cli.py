@@ -222,7 +222,7 @@ def _config(arguments):
 
 
 def _run_directory(arguments) -> Path:
-    from solver.runfolder import new_directory
+    from solver.run.folder import new_directory
 
     if arguments.resume is not None:
         return arguments.resume
@@ -237,8 +237,8 @@ def _run_directory(arguments) -> Path:
 def _begin(arguments, config, tasks):
     """The run folder, and the team of this process; (None, team) where it only lent its device to the team's leader,
     and is done. After a restart by torchrun, the folder is the one from before."""
-    from solver.pipeline import lend
-    from solver.team import Team
+    from solver.run.pipeline import lend
+    from solver.run.team import Team
 
     team = Team.join()
     if team is not None and not team.leads:
@@ -256,8 +256,8 @@ def _run(
 ):
     """Solves with a progress bar; `known`: `hits` for it, and `dataset` and `seen` for the record. Returns the
     submission's path."""
-    from solver.pipeline import solve
-    from solver.printing import ProgressBar
+    from solver.results.printing import ProgressBar
+    from solver.run.pipeline import solve
 
     budget = None if arguments.steps is not None else arguments.budget
     again = team is not None and (directory / "config.json").exists()
@@ -272,8 +272,8 @@ def _run(
 
 
 def _solve(arguments) -> int:
-    from solver.printing import run_table
-    from solver.tasks import load_challenges
+    from solver.arc.tasks import load_challenges
+    from solver.results.printing import run_table
 
     challenges = load_challenges(arguments.challenges, keep_going=arguments.keep_going)
     for error in challenges.errors.values():
@@ -299,7 +299,7 @@ def _solve(arguments) -> int:
 
 
 def _dry_run(arguments) -> int:
-    from solver.dryrun.command import dry_run
+    from solver.run.dryrun.command import dry_run
 
     names = ("profile", "budget", "weights", "steps", "views", "leave_one_out", "device", "workers", "limit")
     names += ("easy", "run_as", "faults", "svg")
@@ -308,7 +308,7 @@ def _dry_run(arguments) -> int:
 
 
 def _demo(arguments) -> int:
-    from solver import datasets
+    from solver.arc import datasets
 
     data = datasets.load("arc1-eval")
     _trial(arguments, data, datasets.demo_tasks(data, arguments.limit))
@@ -316,8 +316,8 @@ def _demo(arguments) -> int:
 
 
 def _eval(arguments) -> int:
-    from solver import datasets
-    from solver.printing import spread
+    from solver.arc import datasets
+    from solver.results.printing import spread
 
     data = datasets.load(arguments.name)
     tasks = datasets.demo_tasks(data, arguments.limit, largest_side=30)
@@ -338,11 +338,11 @@ def _eval(arguments) -> int:
 
 def _trial(arguments, data, tasks) -> float | None:
     """Solves, scores and reports; returns Kaggle's score, 0 to 1, or None where another process of a team does."""
-    from solver.evaluate import evaluate, format_evaluation
-    from solver.printing import run_table
-    from solver.runs import read_run
-    from solver.tasks import load_challenges
-    from solver.trial import solved_so_far, trained_on, write_challenges, write_solutions
+    from solver.arc.tasks import load_challenges
+    from solver.results.evaluate import evaluate, format_evaluation
+    from solver.results.printing import run_table
+    from solver.results.trial import solved_so_far, trained_on, write_challenges, write_solutions
+    from solver.run.read import read_run
 
     config = _config(arguments)
     if seen := trained_on(arguments.weights, data, tasks):
@@ -371,8 +371,8 @@ def _trial(arguments, data, tasks) -> float | None:
 
 def _try_report(directory: Path) -> None:
     """The report beside a run; solving does not need it, so what keeps it from being written is only said."""
-    from solver.report import write_report
-    from solver.runs import read_run
+    from solver.results.report import write_report
+    from solver.run.read import read_run
 
     try:
         print(f"report: {write_report(read_run(directory), directory / 'report.html')}")
@@ -381,16 +381,16 @@ def _try_report(directory: Path) -> None:
 
 
 def _compare(arguments) -> int:
-    from solver.evaluate import compare, format_comparison
-    from solver.runs import read_run
+    from solver.results.evaluate import compare, format_comparison
+    from solver.run.read import read_run
 
     print(format_comparison(compare(read_run(arguments.first), read_run(arguments.second))))
     return 0
 
 
 def _vote(arguments) -> int:
-    from solver.replay import format_replay, replay
-    from solver.runs import read_run
+    from solver.results.replay import format_replay, replay
+    from solver.run.read import read_run
     from voting import RULES
 
     if arguments.rule != "all" and arguments.rule not in RULES:
@@ -401,9 +401,9 @@ def _vote(arguments) -> int:
 
 
 def _report(arguments) -> int:
-    from solver.report import write_report
-    from solver.runfolder import newest
-    from solver.runs import read_run
+    from solver.results.report import write_report
+    from solver.run.folder import newest
+    from solver.run.read import read_run
 
     directory = arguments.directory or newest(Path("runs"))
     path = write_report(read_run(directory), arguments.out or directory / "report.html")
@@ -418,8 +418,8 @@ def _report(arguments) -> int:
 def _show(arguments) -> int:
     import shutil
 
-    from solver import show
-    from solver.runs import read_run
+    from solver.results import show
+    from solver.run.read import read_run
 
     if arguments.directory is None:
         exhibits = show.find(arguments.task)
@@ -458,14 +458,14 @@ def _pack(arguments) -> int:
 
 
 def _score(arguments) -> int:
-    from solver.printing import score_lines
+    from solver.results.printing import score_lines
 
     print(score_lines(arguments.submission, arguments.solutions))
     return 0
 
 
 def _export(arguments) -> int:
-    from solver.datasets import export
+    from solver.arc.datasets import export
 
     data = export(arguments.name, arguments.directory)
     print(f"{data.name}: {len(data.tasks)} tasks into {arguments.directory}, content sha256 {data.content_hash}")
@@ -473,14 +473,15 @@ def _export(arguments) -> int:
 
 
 def _weights(arguments) -> int:
-    from solver.printing import weights_table
+    from solver.results.printing import weights_table
 
     print(weights_table())
     return 0
 
 
 def _verify(arguments) -> int:
-    from solver import checkpoint, datasets
+    from solver.arc import datasets
+    from solver.weights import checkpoint
 
     bundle, data = checkpoint.find(arguments.weights), datasets.load(arguments.against)
     found = checkpoint.overlaps(bundle, data)

@@ -20,7 +20,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from solver import checkpoint
+from solver.weights import checkpoint
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGES = ("solver", "tta", "voting", "submission")

@@ -3,10 +3,10 @@
 import numpy as np
 import orjson
 
-from solver import datasets
-from solver.canvas import choose_size
-from solver.sizes import needed_side
-from solver.tasks import challenge_json
+from solver.arc import datasets
+from solver.arc.expected import needed_side
+from solver.arc.tasks import challenge_json
+from solver.learn.canvas import choose_size
 from submission.document import Document, fallback
 from voting import Pool, save_pools, two_attempts
 

@@ -12,17 +12,17 @@ import torch
 from test_adapt import copy_task
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
-from solver import adapt as adapting
-from solver.adapt import Slot, adapt
-from solver.datasets import PackedPairs
-from solver.hashing import pack_pairs
+from solver.arc.datasets import PackedPairs
+from solver.arc.hashing import pack_pairs
+from solver.arc.tasks import Task
+from solver.learn import adapt as adapting
+from solver.learn.adapt import Slot, adapt
+from solver.learn.objective import SUPERVISIONS
+from solver.learn.predict import predict, trace
+from solver.learn.stacked_adamw import ScaledAdamW, StackedAdamW
 from solver.model import MODELS, Network, unstack
 from solver.model.blocks import rotary_table
-from solver.objective import SUPERVISIONS
-from solver.optimizer import ScaledAdamW, StackedAdamW
-from solver.predict import predict, trace
 from solver.presets import gpu
-from solver.tasks import Task
 from solver.training import pretrain
 from solver.training.presets import base
 from solver.training.pretrain import Trainer

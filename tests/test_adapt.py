@@ -6,13 +6,13 @@ import pytest
 import torch
 from test_model import shaken
 
-from solver import adapt as adapting
-from solver.adapt import AdaptConfig, Slot, adapt, leave_one_out
-from solver.augment import Augmentation
+from solver.arc.tasks import Pair, Task
+from solver.learn import adapt as adapting
+from solver.learn.adapt import AdaptConfig, Slot, adapt, leave_one_out
+from solver.learn.augment import Augmentation
+from solver.learn.predict import PredictConfig, predict, trace
+from solver.learn.stacked_adamw import StackedAdamW
 from solver.model import MODELS, unstack
-from solver.optimizer import StackedAdamW
-from solver.predict import PredictConfig, predict, trace
-from solver.tasks import Pair, Task
 
 CPU = torch.device("cpu")
 

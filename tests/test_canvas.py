@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from solver.canvas import (
+from solver.learn.canvas import (
     BACKGROUND,
     BORDER,
     TOKENS,

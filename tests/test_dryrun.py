@@ -11,13 +11,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from solver import presets
 from solver.cli import main
-from solver.dryrun import costs, profiles
-from solver.dryrun.costs import Cost, forward_flops
-from solver.dryrun.outlook import EASY, Outlook, assumed
-from solver.dryrun.simulate import Fault, Simulation
-from solver.dryrun.work import Machine, SimTask, do
 from solver.model import MODELS, Network
-from solver.schedule import Job
+from solver.run.dryrun import costs, profiles
+from solver.run.dryrun.costs import Cost, forward_flops
+from solver.run.dryrun.outlook import EASY, Outlook, assumed
+from solver.run.dryrun.simulate import Fault, Simulation
+from solver.run.dryrun.work import Machine, SimTask, do
+from solver.run.schedule import Job
 
 CPU, GPU = presets.cpu(), presets.gpu()
 SIZES = [8, 12, 16, 24, 32]

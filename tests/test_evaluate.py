@@ -8,11 +8,11 @@ import orjson
 import pytest
 from fake_run import small_tasks, write_run
 
-from solver import datasets
-from solver.evaluate import compare, evaluate, format_comparison, format_evaluation, results
-from solver.replay import format_replay, replay, replayed_attempts
-from solver.runs import read_run
-from solver.statistics import mean_share, wilson
+from solver.arc import datasets
+from solver.results.evaluate import compare, evaluate, format_comparison, format_evaluation, results
+from solver.results.intervals import mean_share, wilson
+from solver.results.replay import format_replay, replay, replayed_attempts
+from solver.run.read import read_run
 from submission.score import score
 from voting import RULES
 

@@ -15,10 +15,11 @@ import pytest
 import torch
 from fake_run import small_tasks, write_run
 
-from solver import checkpoint, datasets
+from solver.arc import datasets
+from solver.arc.hashing import save_hashes
+from solver.arc.tasks import TaskError, challenge_json, load_challenges
 from solver.cli import main
-from solver.hashing import save_hashes
-from solver.tasks import TaskError, challenge_json, load_challenges
+from solver.weights import checkpoint
 from submission.document import Document
 from submission.validate import check
 

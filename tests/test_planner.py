@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from solver import presets
-from solver.planner import Planner
-from solver.schedule import Budget
+from solver.run.planner import Planner
+from solver.run.schedule import Budget
 
 CONFIG = replace(presets.cpu(), budget_steps=400)
 SIZES = {f"t{n}": [8, 12, 16, 32][n % 4] for n in range(12)}

@@ -5,13 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from solver import datasets
-from solver import predict as predicting
-from solver.canvas import BACKGROUND, BORDER, choose_size, pack, random_placement
-from solver.colors import expected_colors
-from solver.predict import PredictConfig, likelihoods, predict
-from solver.sizes import expected_size, needed_side, size_rule
-from solver.tasks import Pair, Task
+from solver.arc import datasets
+from solver.arc.expected import expected_colors, expected_size, needed_side, size_rule
+from solver.arc.tasks import Pair, Task
+from solver.learn import predict as predicting
+from solver.learn.canvas import BACKGROUND, BORDER, choose_size, pack, random_placement
+from solver.learn.predict import PredictConfig, likelihoods, predict
 from tta import random_views, view_size
 
 CPU = torch.device("cpu")

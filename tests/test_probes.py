@@ -9,12 +9,12 @@ import orjson
 import pytest
 import torch
 
-from solver import checkpoint, datasets, presets
-from solver.adapt import AdaptConfig
-from solver.job import run_job
+from solver import presets
+from solver.arc import datasets
+from solver.learn.adapt import AdaptConfig
+from solver.learn.predict import PredictConfig
 from solver.model import Network
 from solver.model.config import MODELS
-from solver.predict import PredictConfig
 from solver.probes import ablate, command
 from solver.probes.ballot import Ballot
 from solver.probes.bench import Bench
@@ -23,7 +23,9 @@ from solver.probes.crew import groups
 from solver.probes.loops import _settled
 from solver.probes.measured import Marks, Measured, difference
 from solver.probes.sample import Sample, choose, refuse_overlap
-from solver.schedule import Job
+from solver.run.job import run_job
+from solver.run.schedule import Job
+from solver.weights import checkpoint
 from submission.document import fallback
 from voting import RULES, two_attempts
 
@@ -201,7 +203,7 @@ def test_samples_are_small_first_and_never_trained_on(tmp_path, network):
     assert [t.id for t in choose("arc1-eval", 5).tasks] == [
         t.id for t in datasets.demo_tasks(datasets.load("arc1-eval"), 5)
     ]
-    from solver.hashing import pair_hashes
+    from solver.arc.hashing import pair_hashes
 
     task = first.tasks[3]
     hashes = np.array(pair_hashes([task], first.data.solutions)[task.id], dtype=np.uint64)

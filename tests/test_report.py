@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from fake_run import small_tasks, write_run
 
-from solver import show
-from solver.evaluate import evaluate, format_evaluation
-from solver.report import write_report
-from solver.report.build import report_data
-from solver.runs import read_run
-from solver.tasks import Pair, Task
+from solver.arc.tasks import Pair, Task
+from solver.results import show
+from solver.results.evaluate import evaluate, format_evaluation
+from solver.results.report import write_report
+from solver.results.report.build import report_data
+from solver.run.read import read_run
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

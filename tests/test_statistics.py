@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from solver.statistics import bootstrap_mean, mcnemar, mean_share, wilson
+from solver.results.intervals import bootstrap_mean, mcnemar, mean_share, wilson
 
 
 @pytest.mark.parametrize(("hits", "total"), [(0, 1), (0, 400), (1, 2), (7, 16), (399, 400), (400, 400)])

@@ -1,4 +1,4 @@
-"""solver.tasks: what is read, what is refused and with which words, and what is never looked at."""
+"""solver.arc.tasks: what is read, what is refused and with which words, and what is never looked at."""
 
 import copy
 import hashlib
@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from solver.tasks import TaskError, challenge_json, load_challenges, load_solutions
+from solver.arc.tasks import TaskError, challenge_json, load_challenges, load_solutions
 
 GOOD = {
     "train": [{"input": [[1, 2, 3]], "output": [[4], [5]]}, {"input": [[0]], "output": [[9]]}],

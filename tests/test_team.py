@@ -12,12 +12,12 @@ import orjson
 import pytest
 import torch.distributed as dist
 
-from solver import datasets
-from solver.job import Outcome, failure
-from solver.runfolder import append_line, read_log
-from solver.tasks import challenge_json, load_challenges
-from solver.team import Team
-from solver.wire import Channel, pack_outcome, unpack_outcome
+from solver.arc import datasets
+from solver.arc.tasks import challenge_json, load_challenges
+from solver.run.folder import append_line, read_log
+from solver.run.job import Outcome, failure
+from solver.run.team import Team
+from solver.run.wire import Channel, pack_outcome, unpack_outcome
 from submission.validate import check
 from voting import Pool
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from solver import checkpoint, datasets
-from solver.hashing import canonical_hashes, pair_hashes
+from solver.arc import datasets
+from solver.arc.hashing import canonical_hashes, pair_hashes
+from solver.learn.objective import backward, exact, sample_loss
 from solver.model import MODELS, Network
-from solver.objective import backward, exact, sample_loss
 from solver.training import command
 from solver.training.corpus import Corpus
 from solver.training.optimizer import rate_factor
@@ -20,6 +20,7 @@ from solver.training.parallel import World
 from solver.training.presets import TRAIN_PRESETS, toy
 from solver.training.pretrain import Limit, Trainer, save, train
 from solver.training.sources import collect
+from solver.weights import checkpoint
 
 CPU = torch.device("cpu")
 DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -14,7 +14,7 @@ from solver.model.recursion import LoopedBlocks
 from solver.model.stacking import linear, lookup
 
 TOKENS = 12
-"""Ten colours, background, border: see `solver.canvas`."""
+"""Ten colours, background, border: see `solver.learn.canvas`."""
 
 
 class Network(nn.Module):

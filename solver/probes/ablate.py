@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import torch
 
+from solver.arc.tasks import Task
 from solver.model import Network
 from solver.presets import SolveConfig
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.finding import Chart, Finding, Series, Table
 from solver.probes.measured import Measured, difference, estimate
-from solver.tasks import Task
 
 FULL, NO_CONV = "full", "no conv"
 

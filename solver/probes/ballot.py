@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from solver.canvas import Placement, cell_log_probs, decode, pack
+from solver.arc.tasks import MAX_SIDE, Grid, Task
+from solver.learn.canvas import Placement, cell_log_probs, decode, pack
+from solver.learn.predict import PredictConfig, draw_views, likelihoods, look
 from solver.model import Network
-from solver.predict import PredictConfig, draw_views, likelihoods, look
-from solver.tasks import MAX_SIDE, Grid, Task
 from tta import Views
 from voting import Pool
 
@@ -61,7 +61,7 @@ def cast(
 ) -> list[Ballot]:
     """The ballot after every loop step, or after the last only, of a plain network on canvases of `size`.
 
-    Views and places are those of `solver.predict.predict` with the same arguments, and so is the last pool.
+    Views and places are those of `solver.learn.predict.predict` with the same arguments, and so is the last pool.
     """
     views, place = draw_views(task, test_index, size, config, seed)
     seen: list[list[torch.Tensor]] = []

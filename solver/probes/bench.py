@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
-from solver.adapt import AdaptConfig, Slot, adapt
-from solver.canvas import choose_size
+from solver.arc.expected import needed_side
+from solver.arc.tasks import Task
+from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.canvas import choose_size
+from solver.learn.predict import PredictConfig
 from solver.model import Network, unstack
-from solver.predict import PredictConfig
 from solver.presets import SolveConfig
 from solver.probes.ballot import Ballot, cast
 from solver.seeds import stable_seed
-from solver.sizes import needed_side
-from solver.tasks import Task
 
 Key = tuple
 

@@ -8,14 +8,15 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from solver import __version__, checkpoint, presets
+from solver import __version__, presets
 from solver.device import compute_dtype, pick_device
 from solver.probes.catalogue import PROBES
 from solver.probes.crew import Progress, devices, groups, run
 from solver.probes.measured import Measured
 from solver.probes.plot import draw, require_matplotlib
 from solver.probes.sample import choose, refuse_overlap
-from solver.runfolder import versions, write_json
+from solver.run.folder import versions, write_json
+from solver.weights import checkpoint
 
 
 def run_probe(

@@ -10,15 +10,15 @@ from collections.abc import Callable
 import torch
 from tqdm import tqdm
 
+from solver.arc.tasks import Task
 from solver.device import cpu_count
-from solver.hands import HandSettings, LocalHand
-from solver.job import Outcome, failure
 from solver.presets import SolveConfig
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.catalogue import PROBES
-from solver.schedule import Job, Line
-from solver.tasks import Task
-from solver.workers import Workers
+from solver.run.job import Outcome, failure
+from solver.run.process import HandSettings, LocalHand
+from solver.run.schedule import Job, Line
+from solver.run.workers import Workers
 
 
 def devices(device: torch.device, workers: int | None, groups: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from solver.statistics import Estimate
+from solver.results.intervals import Estimate
 
 Value = str | int | float | Estimate
 

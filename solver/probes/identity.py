@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import torch
 
+from solver.arc.tasks import Task
 from solver.model import Network
 from solver.probes.bench import Arm, Bench, Key, Tuned
 from solver.probes.finding import Chart, Finding, Series, Table
 from solver.probes.measured import Measured, difference, estimate
-from solver.tasks import Task
 
 WEIGHTS = ("before", "after")
 TOKENS = ("correct", "mean", "swapped", "blank")

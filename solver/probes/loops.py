@@ -6,12 +6,12 @@ from collections import defaultdict
 
 import numpy as np
 
+from solver.arc.tasks import Grid, Task
 from solver.model import Network
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.finding import Chart, Finding, Series, Table
 from solver.probes.measured import Measured, estimate
-from solver.statistics import mean_share
-from solver.tasks import Grid, Task
+from solver.results.intervals import mean_share
 
 
 def measure(bench: Bench, network: Network, tasks: list[Task]) -> dict[str, dict[Key, Arm]]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from solver.arc.tasks import Grid
 from solver.probes.bench import Arm, Key
 from solver.probes.sample import Sample
-from solver.statistics import Estimate, bootstrap_mean, mean_share, wilson
-from solver.tasks import Grid
+from solver.results.intervals import Estimate, bootstrap_mean, mean_share, wilson
 from submission.document import fallback
 from voting import Pool, two_attempts
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from solver import datasets
-from solver.datasets import DataSet
-from solver.tasks import Grid, Task
-from solver.trial import trained_on
+from solver.arc import datasets
+from solver.arc.datasets import DataSet
+from solver.arc.tasks import Grid, Task
+from solver.results.trial import trained_on
 
 SETS = ("held-out", "arc1-eval")
 

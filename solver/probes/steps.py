@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import torch
 
+from solver.arc.tasks import Task
 from solver.model import Network
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.finding import Chart, Finding, Series, Table
 from solver.probes.measured import Measured, estimate
-from solver.tasks import Task
 
 PARTS = (0.125, 0.25, 0.5, 1.0)
 RANDOM = "random"

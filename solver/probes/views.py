@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 import numpy as np
 
+from solver.arc.tasks import Task
 from solver.model import Network
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.finding import Chart, Finding, Series, Table
 from solver.probes.measured import Marks, Measured, estimate
-from solver.tasks import Task
 from voting import RULES
 
 ALL = ("all",)

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from solver import checkpoint, datasets
-from solver.checkpoint import Bundle
+from solver.arc import datasets
 from solver.device import pick_device, prepare
 from solver.training.parallel import World
 from solver.training.presets import TrainConfig
 from solver.training.pretrain import Limit, Trainer, train
 from solver.training.sources import collect
+from solver.weights import checkpoint
+from solver.weights.checkpoint import Bundle
 
 
 def train_bundle(
@@ -87,7 +88,7 @@ def train_bundle(
         "target": config.target,
         "data": sources.provenance,
         "pairs": sources.counts,
-        "held_out": "64 ARC-1 training tasks, see solver.datasets.held_out",
+        "held_out": "64 ARC-1 training tasks, see solver.arc.datasets.held_out",
         "loops": trainer.loops(1.0),
         "steps": trainer.step,
         "samples": trainer.samples,

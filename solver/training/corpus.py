@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from solver.augment import PairTable
-from solver.canvas import Packed
-from solver.datasets import PackedPairs
+from solver.arc.datasets import PackedPairs
+from solver.learn.augment import PairTable
+from solver.learn.canvas import Packed
 
 
 def device_table(pairs: PackedPairs, device: torch.device | str) -> PairTable:

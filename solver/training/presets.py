@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from solver.augment import Augmentation
+from solver.learn.augment import Augmentation
 from solver.model import MODELS, ModelConfig
 
 

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from solver import checkpoint
-from solver.augment import draw_plan, render_plan
-from solver.canvas import choose_size
-from solver.checkpoint import Bundle
 from solver.device import training_dtype
+from solver.learn.augment import draw_plan, render_plan
+from solver.learn.canvas import choose_size
+from solver.learn.objective import backward, exact
 from solver.model import Network
-from solver.objective import backward, exact
 from solver.training.corpus import Corpus, device_table
 from solver.training.optimizer import build_optimizers, rate_factor, set_rate
 from solver.training.parallel import World
 from solver.training.presets import TrainConfig
 from solver.training.sources import Sources
+from solver.weights import checkpoint
+from solver.weights.checkpoint import Bundle
 from tta import identity_views
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from solver import datasets
-from solver.datasets import PackedPairs
-from solver.hashing import canonical_hashes, pack_pairs, pair_hashes
+from solver.arc import datasets
+from solver.arc.datasets import PackedPairs
+from solver.arc.hashing import canonical_hashes, pack_pairs, pair_hashes
 
 TARGETS = ("arc1-eval", "arc2-eval")
 

@@ -1,0 +1,1 @@
+"""From tensors of tasks to log-probabilities: canvases, augmentation, test-time fine-tuning, prediction."""

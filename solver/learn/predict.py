@@ -1,0 +1,247 @@
+"""Adapted weights times views: candidate pools. Views are rendered, predicted, decoded and undone in batches;
+every candidate is then scored under every view from the log-probabilities already at hand."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from solver.arc.expected import expected_colors, expected_size
+from solver.arc.tasks import MAX_SIDE, Task
+from solver.learn.canvas import (
+    BACKGROUND,
+    TOKENS,
+    Packed,
+    Placement,
+    cell_log_probs,
+    decode,
+    pack,
+    random_placement,
+    render,
+)
+from solver.learn.memory import is_out_of_memory, release
+from solver.model import Network
+from tta import Views, identity_views, spread_views, view_size
+from voting import Pool
+
+AT_ONCE = 64
+"""Views under which a candidate is scored at once."""
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """`views` of each test input, `chunk` at a time (fewer on canvases above 16); at most `scored` candidates get
+    a likelihood. `colors`: no cell may have a colour that the supports rule out (see `solver.arc.expected`)."""
+
+    views: int = 64
+    chunk: int = 16
+    scored: int = 64
+    colors: bool = True
+    fix_zero: bool = True
+    turn: bool = True
+    recolor: bool = True
+    move: bool = True
+
+
+def draw_views(
+    task: Task, test_index: int, size: int, config: PredictConfig, seed: int
+) -> tuple[Views, Placement]:
+    """The views of a test input and where each is placed, on the CPU; the same for the same seed everywhere.
+
+    Room is left for the output that the task's size rule expects, or, where no rule holds, for one as high and as
+    wide as any of the supports'.
+    """
+    grid = task.test_inputs[test_index]
+    generator = torch.Generator().manual_seed(seed)
+    views = spread_views(config.views, generator, fix_zero=config.fix_zero)
+    elements = views.elements if config.turn else torch.zeros_like(views.elements)
+    plain = torch.arange(10).expand_as(views.palettes).contiguous()
+    views = Views(elements, views.palettes if config.recolor else plain)
+    shapes = [expected] if (expected := expected_size(task, grid)) else [p.output.shape for p in task.support]
+    height, width = (max(sides) for sides in zip(grid.shape, *shapes, strict=True))
+    many = torch.ones(config.views, dtype=torch.int64)
+    sides = view_size(views.elements, many * height, many * width)
+    return views, random_placement(*sides, size, generator, move=config.move)
+
+
+def chunk_views(chunk: int, size: int) -> int:
+    """Views at once on canvases of `size`: `chunk` up to 16, fewer above."""
+    return max(4, round(chunk * min(1.0, (16 / size) ** 2)))
+
+
+def look(
+    network: Network,
+    task: Task,
+    test_index: int,
+    views: Views,
+    place: Placement,
+    size: int,
+    config: PredictConfig,
+    *,
+    device,
+    dtype,
+    over: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Views, Placement, list[torch.Tensor]]]:
+    """Chunk after chunk of the views of a test input: the chunk's views and places on the device, and the logits
+    (1, V, size, size, 12) after each loop step, IMPOSSIBLE for colours that are ruled out. At most `config.chunk`
+    views at once, fewer on canvases above 16.
+
+    Where there is not enough memory a chunk is begun again with half of its views, down to one, and so are those
+    after it; which views are seen, and in which order, stays the same. Once the first chunk is done, `over` is asked
+    before each and can end it.
+    """
+    grid = task.test_inputs[test_index]
+    table, chunk, begin = pack([grid], device), chunk_views(config.chunk, size), 0
+    colors = torch.tensor(expected_colors(task, grid) if config.colors else range(10), device=device)
+    while begin < len(views) and not (begin and over()):
+        part = slice(begin, begin + chunk)
+        some = Views(views.elements[part].to(device), views.palettes[part].to(device))
+        where = Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale)))
+        try:
+            logits = [_ruled(step, some, colors) for step in _steps(network, table, some, where, size, dtype)]
+        except Exception as error:
+            if len(some) == 1 or not is_out_of_memory(error):
+                raise
+            logits = None
+        if logits is None:  # here, because until its handler is left the error keeps what the chunk had allocated
+            release(device)
+            chunk = (len(some) + 1) // 2
+            continue
+        yield some, where, logits
+        begin += len(some)
+
+
+def _steps(
+    network: Network, table: Packed, views: Views, place: Placement, size: int, dtype: torch.dtype
+) -> Iterator[torch.Tensor]:
+    """The logits for the first grid of a table, seen under every view, after each loop step."""
+    first = torch.zeros(len(views), dtype=torch.int64, device=views.elements.device)
+    canvas = render(table, first, views, place, size)
+    return network(canvas[None], first[None], views.elements[None], views.palettes[None], dtype=dtype)
+
+
+IMPOSSIBLE = -1e4
+"""The logit of a colour that is ruled out: finite, for sums over cells to stay numbers."""
+
+
+def _ruled(logits: torch.Tensor, views: Views, colors: torch.Tensor) -> torch.Tensor:
+    """`logits` (1, V, size, size, 12) that leave, of the ten colours, only what each view shows for `colors`."""
+    allowed = torch.ones(len(views), TOKENS, dtype=torch.bool, device=logits.device)
+    allowed[:, :10] = False
+    allowed.scatter_(1, views.palettes[:, colors], True)
+    return logits.masked_fill(~allowed[:, None, None], IMPOSSIBLE)
+
+
+@torch.inference_mode()
+def predict(
+    network: Network,
+    task: Task,
+    test_index: int,
+    size: int,
+    config: PredictConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    deadline: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Pool:
+    """The pool of one test input, from a plain adapted network on canvases of `size`.
+
+    Without a deadline all views are cast; with one, chunks are cast until it has passed (one at least).
+    """
+    views, place = draw_views(task, test_index, size, config, seed)
+    back = views.inverse()
+    pool, seen = Pool(), []
+    over = partial(_passed, deadline, clock)
+    chunks = look(network, task, test_index, views, place, size, config, device=device, dtype=dtype, over=over)
+    for some, where, steps in chunks:
+        begin = pool.total_views
+        log_probs = steps[-1][0].log_softmax(-1)
+        decoded = decode(cell_log_probs(log_probs, where)).cpu()
+        for index, valid in enumerate(decoded.valid.tolist()):
+            answer = decoded.grid(index) if valid else None
+            if answer is None or max(answer.shape) > MAX_SIDE:
+                pool.add_undecoded()
+                continue
+            answer = back.apply(torch.from_numpy(answer), begin + index).numpy()
+            pool.add(answer, min(0.0, float(decoded.log_prob[index])))
+        seen.append((log_probs, some, where))
+    _score(pool, seen, size, config, device)
+    return pool
+
+
+def _passed(deadline: float | None, clock: Callable[[], float]) -> bool:
+    return deadline is not None and clock() >= deadline
+
+
+def _score(pool: Pool, seen: list, size: int, config: PredictConfig, device: torch.device) -> None:
+    """Adds to the most frequent candidates their log-likelihood under every view that was cast."""
+    ranked = sorted(pool.candidates, key=lambda c: (-c.views, -c.mean_log_prob))[: config.scored]
+    if not ranked:
+        return
+    table = pack([np.array(c.grid) for c in ranked], device)
+    total = torch.zeros(len(ranked), dtype=torch.float64)
+    for log_probs, views, place in seen:
+        total += likelihoods(table, log_probs, views, place, size).double().sum(1).cpu()
+    count = sum(len(views) for _, views, _ in seen)
+    for candidate, value in zip(ranked, total.tolist(), strict=True):
+        pool.add_likelihood(candidate.grid, min(0.0, value), count)
+
+
+def likelihoods(
+    table: Packed, log_probs: torch.Tensor, views: Views, place: Placement, size: int
+) -> torch.Tensor:
+    """Log-likelihood (K, V), nats, of the K grids of a table under V views: the candidate is rendered as each
+    view would show it, and its canvas read off `log_probs` (V, size, size, 12). A cell of it that falls off the
+    canvas counts as a blind guess, log(1 / 12).
+
+    Beyond its arguments it needs the memory of `AT_ONCE` views of one candidate, however many there are."""
+    columns = []
+    for begin in range(0, len(views), AT_ONCE):
+        part = slice(begin, begin + AT_ONCE)
+        some = Views(views.elements[part], views.palettes[part])
+        where = Placement(place.top[part], place.left[part], place.scale[part])
+        grids = range(len(table.start))
+        columns.append(torch.stack([_likelihood(table, k, log_probs[part], some, where, size) for k in grids]))
+    return torch.cat(columns, dim=1)
+
+
+def _likelihood(
+    table: Packed, index: int, log_probs: torch.Tensor, views: Views, place: Placement, size: int
+) -> torch.Tensor:
+    """Log-likelihood (V,) of grid `index` of a table under V views."""
+    which = torch.full((len(views),), index, dtype=torch.int64, device=log_probs.device)
+    canvas = render(table, which, views, place, size)
+    cells = (table.height[index] + 1) * (table.width[index] + 1) * place.scale**2
+    lost = cells - (canvas != BACKGROUND).flatten(1).sum(1)
+    told = log_probs.gather(-1, canvas[..., None]).squeeze(-1).flatten(1).sum(1)
+    return told - lost * math.log(TOKENS)
+
+
+@torch.inference_mode()
+def trace(
+    network: Network, task: Task, test_index: int, size: int, *, device, dtype=torch.float32
+) -> list[list[str]]:
+    """The canvas after every loop step, for the test input as it is, at the top left: rows of characters,
+    digits for colours, "." for background and "#" for the border; empty rows and columns at the end cut."""
+    views = identity_views(1, device)
+    zero = torch.zeros(1, dtype=torch.int64, device=device)
+    place = Placement(zero, zero, zero + 1)
+    canvas = render(pack([task.test_inputs[test_index]], device), zero, views, place, size)
+    steps = network(canvas[None], zero[None], views.elements[None], views.palettes[None], dtype=dtype)
+    return [_as_text(logits[0, 0].argmax(-1).cpu().numpy()) for logits in steps]
+
+
+def _as_text(tokens: np.ndarray) -> list[str]:
+    rows = ["".join("0123456789.#"[token] for token in row).rstrip(".") for row in tokens]
+    while len(rows) > 1 and not rows[-1]:
+        rows.pop()
+    width = max(1, *map(len, rows))
+    return [row.ljust(width, ".") for row in rows]

@@ -1,0 +1,1 @@
+"""What a run came to: scores with intervals, vote replay, pictures, the report."""

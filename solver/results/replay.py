@@ -1,0 +1,84 @@
+"""The vote once more, from the candidate pools of a run and without a model: every rule, in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.results.intervals import Estimate, mean_share
+from solver.run.read import Run
+from submission.document import Attempts, fallback
+from voting import RULES, two_attempts
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One rule's vote on a run.
+
+    first, both: mean over tasks of the share of outputs hit by attempt 1, and by either; oracle: by any
+    candidate. All three None where the run has no solutions.
+    changed: test inputs whose two attempts differ, also in order, from those the run submitted; of `inputs`.
+    """
+
+    rule: str
+    first: Estimate | None
+    both: Estimate | None
+    oracle: Estimate | None
+    changed: int
+    inputs: int
+
+
+def replayed_attempts(run: Run, rule: str) -> Attempts:
+    """The attempts that a rule in voting.RULES makes of a run's pools, for every id of its challenges.
+
+    The run's own rule gives the run's own submission; a test input without candidates keeps its fallback.
+    ValueError for an unknown rule.
+    """
+    if rule not in RULES:
+        raise ValueError(f"unknown voting rule {rule!r}; there are {', '.join(RULES)}")
+    attempts = {}
+    for task_id, grids in run.challenges.test_inputs.items():
+        attempts[task_id] = []
+        for index, grid in enumerate(grids):
+            pool, spare = run.pool(task_id, index), fallback(grid)
+            attempts[task_id].append(spare if pool is None else two_attempts(pool, rule, spare))
+    return attempts
+
+
+def replay(run: Run, rules: tuple[str, ...] = tuple(RULES)) -> list[Replay]:
+    """Every rule's vote, in the order of `rules`; ValueError for an unknown one."""
+    return [_replay(run, rule) for rule in rules]
+
+
+def format_replay(run: Run, table: list[Replay]) -> str:
+    """The table as plain text; the rule that the run itself used is marked with a star."""
+    scored = len(run.solutions or ())
+    truth = f"{scored} tasks scored, 95% intervals" if scored else "the truth is not known"
+    lines = [f"{run.name}: {len(run.pools)} candidate pools, {truth}", ""]
+    heading = f"{'attempt 1':>22}  {'two attempts':>22}  {'oracle':>22}  " if scored else ""
+    lines.append(f"  {'rule':<12}{heading}answers changed")
+    for row in table:
+        name = row.rule + (" *" if row.rule == run.config.get("rule") else "")
+        shares = "".join(f"{share}  " for share in (row.first, row.both, row.oracle) if share)
+        lines.append(f"  {name:<12}{shares}{row.changed:6} of {row.inputs}")
+    return "\n".join(lines)
+
+
+def _replay(run: Run, rule: str) -> Replay:
+    attempts = replayed_attempts(run, rule)
+    inputs = [(task_id, index) for task_id, pairs in attempts.items() for index in range(len(pairs))]
+    changed = sum(not all(map(np.array_equal, attempts[t][i], run.attempts[t][i])) for t, i in inputs)
+    first, both, oracle = [], [], []
+    for task_id, outputs in (run.solutions or {}).items():
+        hits = []
+        for index, truth in enumerate(outputs):
+            own = attempts[task_id][index] if index < len(attempts[task_id]) else ()
+            pool = run.pool(task_id, index)
+            equal = [np.array_equal(grid, truth) for grid in own]
+            hits.append((any(equal[:1]), any(equal), pool is not None and pool.get(truth) is not None))
+        for shares, share in zip((first, both, oracle), np.mean(hits, axis=0).tolist(), strict=True):
+            shares.append(share)
+    estimates = [mean_share(shares) if shares else None for shares in (first, both, oracle)]
+    return Replay(rule, *estimates, changed, len(inputs))
+

@@ -1,0 +1,128 @@
+"""`tinyarc dry-run` from start to end: read, measure or estimate, simulate, say."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from solver import presets
+from solver.arc.expected import needed_side
+from solver.arc.tasks import Task, load_challenges
+from solver.device import pick_device
+from solver.learn.canvas import choose_size
+from solver.presets import SolveConfig
+from solver.probes.plot import require_matplotlib
+from solver.run.dryrun import tables
+from solver.run.dryrun.machine import suppose
+from solver.run.dryrun.outlook import EASY, Outlook, assumed, like
+from solver.run.dryrun.profiles import Profile, find
+from solver.run.dryrun.simulate import Fault, Simulation
+from solver.run.dryrun.timeline import draw
+from solver.run.dryrun.work import SimTask
+from solver.run.pipeline import places
+from solver.run.planner import stack_size
+from solver.run.read import Run, read_run
+
+
+def dry_run(
+    challenges: Path,
+    *,
+    profile: str = "here",
+    budget: float | None = None,
+    weights: str = "nano",
+    steps: int | None = None,
+    views: int | None = None,
+    leave_one_out: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    limit: int | None = None,
+    easy: float = 0.15,
+    run_as: Path | None = None,
+    faults: Sequence[tuple[str, float]] = (),
+    svg: Path = Path("dry-run.svg"),
+) -> str:
+    """What `solve` would do with a challenges file on a machine like `profile`, as text; the picture goes to `svg`.
+
+    `budget` in seconds; without one every task gets its full number of steps, once. `easy`: the share of the tasks
+    taken to settle early; with `run_as`, an earlier run's folder, they do as that run's did. `faults`: who dies, and
+    after how many seconds. ValueError for what the user got wrong.
+    """
+    require_matplotlib()
+    begun = time.monotonic()
+    own, where = find(profile), pick_device("cpu" if profile == "cpu" else device)
+    for option, value in (("workers", workers), ("steps", steps), ("views", views), ("limit", limit)):
+        if value is not None and value < 1:
+            raise ValueError(f"--{option} {value}: must be at least 1")
+    if not 0.0 <= easy <= 1.0:
+        raise ValueError(f"--easy {easy}: is no share from 0 to 1")
+    tasks = load_challenges(challenges).tasks[:limit]
+    if not tasks:
+        raise ValueError(f"{challenges}: holds no task")
+    kind = "cuda" if own.gpu else where.type
+    config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out)
+    sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
+    earlier = None if run_as is None else read_run(run_as)
+    lanes = _lanes(own, where, workers, len(tasks))
+    deaths = sorted((Fault(*fault) for fault in faults), key=lambda fault: fault.seconds)
+    for fault in deaths:
+        if fault.who not in ("parent", "worker", *(f"worker{n}" for n in range(lanes))):
+            raise ValueError(f"--fault {fault.who}: is not parent, worker or one of worker0 to worker{lanes - 1}")
+    sharing = 1 if budget is None else lanes
+    stacks = {size: stack_size(config, size, many, sharing) for size, many in Counter(sizes.values()).items()}
+    supposed = suppose(own, where, config, {t.id: (t, sizes[t.id]) for t in tasks}, stacks, lanes, earlier)
+    machine = supposed.machine
+    outlooks = assumed(list(sizes), easy) if earlier is None else like(earlier, sizes)
+    simulated = [
+        SimTask(task.id, sizes[task.id], len(task.test_inputs), _slots(task, config), outlooks[task.id])
+        for task in tasks
+    ]
+    ready = time.monotonic()
+    result = Simulation(simulated, config, machine, lanes, budget).run(deaths)
+    plain = Simulation(simulated, config, machine, lanes, budget).run() if result.hit else None
+    done = time.monotonic()
+    what = f"{len(tasks)} tasks, weights {weights}, "
+    what += f"{config.adapt.steps} steps each" if budget is None else f"budget {tables.clock(budget)}"
+    draw(result, lanes, budget, config.first_share, f"dry run of {what}, {own.name}", svg)
+    parts = [
+        f"dry run         {what}, {config.predict.views} views",
+        *supposed.said,
+        _guess(outlooks, easy, earlier),
+        tables.verdict(result, config, budget, lanes, len(tasks)),
+        *([tables.faults(result, plain)] if plain else []),
+        *(f"fault           {f.who} at {tables.clock(f.seconds)}: after the end" for f in deaths[len(result.hit) :]),
+        "",
+        tables.by_copy(result),
+        "",
+        tables.by_size(result, machine, sizes, stacks, supposed.bytes),
+        "",
+        f"{svg}: the picture; measured in {ready - begun:.1f} s, simulated in {done - ready:.1f} s",
+    ]
+    return "\n".join(parts)
+
+
+def _guess(outlooks: dict[str, Outlook], easy: float, earlier: Run | None) -> str:
+    """The line that says what nobody can know and what was taken in its place."""
+    if earlier is not None:
+        return f"assumed         tasks settle and agree as those of {earlier.name} did on the same canvas"
+    many = sum(outlook.settles is not None for outlook in outlooks.values())
+    return (
+        f"assumed         {many} task{'s'[: many != 1]} ({easy:.0%}, by id) settle after {EASY.settles} steps and "
+        "agree, the others never do (--easy, --like)"
+    )
+
+
+def _lanes(profile: Profile, where: torch.device, workers: int | None, tasks: int) -> int:
+    """Devices at work: as `solve` chooses them, of those that the profile has."""
+    if profile.devices is None:
+        return len(places(where, workers, tasks, None)[0])
+    if profile.gpu:
+        return min(workers or profile.devices, profile.devices)
+    return max(1, min(workers or profile.devices, tasks))
+
+
+def _slots(task: Task, config: SolveConfig) -> int:
+    return len(task.support) if config.leave_one_out else 1

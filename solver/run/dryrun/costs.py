@@ -1,0 +1,133 @@
+"""What work costs on canvases of one size: as it was measured, or counted and divided by an estimated rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from solver.arc.tasks import Task
+from solver.learn.adapt import Slot, adapt
+from solver.learn.canvas import TOKENS, Placement, pack
+from solver.learn.predict import PredictConfig, draw_views, likelihoods, predict, trace
+from solver.model import ModelConfig, Network, unstack
+from solver.presets import SolveConfig
+from solver.run.dryrun.profiles import Profile
+from tta import Views
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on canvases of one size. `setup`: of a job before its first step; `step`: of a step however many copies
+    take it, and `copy`: of each copy in it; `test`: of a test input however many views it gets; `chunk`: of a chunk of
+    views, and `view`: of each view in it; `score`: of a candidate in each chunk, and `score_view`: in each view."""
+
+    copy: float
+    view: float
+    setup: float = 0.0
+    step: float = 0.0
+    test: float = 0.0
+    chunk: float = 0.0
+    score: float = 0.0
+    score_view: float = 0.0
+
+
+def forward_flops(model: ModelConfig, size: int) -> float:
+    """Floating-point operations of one canvas of `size` through all loop steps: products and convolutions, as
+    torch.utils.flop_counter counts them. A step that trains takes three times as many."""
+    cells = (size // model.patch) ** 2
+    length = cells + model.task_tokens + 10
+    products = 2 * length * (4 * model.width**2 + 3 * model.width * model.hidden)
+    attention = 4 * length**2 * model.width
+    convolution = 18 * cells * model.hidden
+    head = 2 * cells * model.width * 12 * model.patch**2
+    return model.loops * (model.blocks * (products + attention + convolution) + head)
+
+
+@dataclass(frozen=True)
+class Operations:
+    """How many operations of torch are handed out: for a step, a view, and so on as in `Cost`. Hardly depends on the
+    canvas and the stack."""
+
+    setup: int
+    step: int
+    test: int
+    view: float
+    chunk: float
+    score: float
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+def scoring(
+    task: Task, size: int, config: PredictConfig, views: int, device: torch.device
+) -> Callable[[int], torch.Tensor]:
+    """A function that scores so many candidates under so many `views`, as `solver.learn.predict.predict` does with
+    those it has found; how many that would be depends on what the network has learned."""
+    some, place = draw_views(task, 0, size, replace(config, views=views), 0)
+    some = Views(some.elements.to(device), some.palettes.to(device))
+    place = Placement(*(part.to(device) for part in (place.top, place.left, place.scale)))
+    log_probs = torch.zeros(views, size, size, TOKENS, device=device)
+    return lambda many: likelihoods(pack([task.support[0].output] * many, device), log_probs, some, place, size)
+
+
+def count_operations(network: Network, task: Task, size: int, config: SolveConfig) -> Operations:
+    """Counted by adapting to one task and predicting a few views, on the CPU with small batches."""
+    device = torch.device("cpu")
+    where = {"device": device}
+    slots, recipe = [Slot(task.support, 0)], replace(config.adapt, batch=1, patience=10**6)
+    counts = []
+    for steps in (1, 3):
+        with _Counter() as counter:
+            adapted = adapt(network, slots, size, replace(recipe, steps=steps), **where)
+        counts.append(counter.count)
+    single = unstack(adapted.network, 0)
+    step = (counts[1] - counts[0]) // 2
+
+    def looked(views: int, chunk: int) -> int:
+        large = math.ceil(chunk * max(1.0, (size / 16) ** 2))  # which `look` makes smaller again
+        with _Counter() as counter:
+            predict(single, task, 0, size, replace(config.predict, views=views, chunk=large, scored=1), seed=0, **where)
+        return counter.count
+
+    def scored(many: int) -> int:
+        run = scoring(task, size, config.predict, 4, device)
+        with _Counter() as counter:
+            run(many)
+        return counter.count
+
+    one, two, wide = looked(4, 4), looked(8, 4), looked(8, 8)
+    score = scored(2) - scored(1)
+    chunk = max(0, two - wide - score)
+    view = max(0.0, (two - one - chunk - score) / 4)
+    with _Counter() as counter:
+        trace(single, task, 0, size, **where)
+    test = counter.count + max(0, one - chunk - score - 4 * view)
+    return Operations(max(0, counts[0] - step), step, int(test), view, chunk, score)
+
+
+def estimate(profile: Profile, model: ModelConfig, operations: Operations, config: SolveConfig, size: int) -> Cost:
+    """ESTIMATE of the costs on a device that was not measured: what is computed at its rate, and what is handed out
+    by its host, one after the other."""
+    assert profile.rate is not None
+    flops, host = forward_flops(model, size), profile.dispatch
+    return Cost(
+        copy=3 * flops * config.adapt.batch / profile.rate,
+        view=flops / profile.rate + host * operations.view,
+        setup=host * operations.setup,
+        step=host * operations.step,
+        test=host * operations.test + flops / profile.rate,
+        chunk=host * operations.chunk,
+        score=host * operations.score,
+    )

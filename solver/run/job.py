@@ -1,0 +1,164 @@
+"""One job, start to end: adapt a stack of tasks, predict their views, and say what happened to each task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from solver.arc.tasks import Task
+from solver.learn.adapt import AdaptConfig, Adapted, Slot, adapt, leave_one_out
+from solver.learn.memory import gauge, release
+from solver.learn.predict import predict, trace
+from solver.model import Network, unstack
+from solver.presets import SolveConfig
+from solver.run.schedule import Job
+from solver.seeds import stable_seed
+from voting import Pool
+
+
+@dataclass
+class Outcome:
+    """What one task's copy gave: `row` for the log (`adapt_seconds` is its share of the stack's), and a pool per
+    test input, None if it failed."""
+
+    task_id: str
+    row: dict
+    pools: list[Pool] | None
+
+
+def failure(task_id: str, copy: int, text: str) -> Outcome:
+    """The outcome of a task that gave no answer, with one line saying why."""
+    return Outcome(task_id, {"task": task_id, "copy": copy, "error": " ".join(text.split())[:300]}, None)
+
+
+def run_job(
+    network: Network,
+    tasks: list[Task],
+    job: Job,
+    config: SolveConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> list[Outcome]:
+    """Outcomes of the tasks of a job, in order. A stack that will not fit the memory is divided before it is tried.
+    An error costs only the task it belongs to: a stack that cannot be adapted (no memory after all, say) is halved,
+    down to single tasks, and what fails alone is reported in its row."""
+    begun = time.monotonic()
+    end = None if job.seconds is None else begun + job.seconds
+    slots = [_slots(task, job.copy, seed, config) for task in tasks]
+    share = None if job.seconds is None else job.seconds * config.adapt_share
+    recipe = config.adapt if job.seconds is None else replace(config.adapt, steps=config.budget_steps)
+    parts = _fitting(network, tasks, [len(own) for own in slots], job.size, recipe, device, dtype)
+    if len(parts) > 1:
+        return _run_parts(network, parts, job, config, end, seed=seed, device=device, dtype=dtype)
+    try:
+        flat = [slot for own in slots for slot in own]
+        with gauge(device).measure(network, job.size, recipe, dtype, len(flat)):
+            adapted = adapt(network, flat, job.size, recipe, device=device, dtype=dtype, seconds=share)
+    except Exception as error:
+        if len(tasks) == 1:
+            return [failure(tasks[0].id, job.copy, f"{type(error).__name__}: {error}")]
+        adapted = None
+    if adapted is None:
+        release(device)
+        half = len(tasks) // 2
+        halves = [tasks[:half], tasks[half:]]
+        return _run_parts(network, halves, job, config, end, seed=seed, device=device, dtype=dtype)
+    outcomes, first = [], 0
+    for index, (task, own) in enumerate(zip(tasks, slots, strict=True)):
+        now = time.monotonic()
+        deadline = None if end is None else now + max(0.0, end - now) / (len(tasks) - index)
+        which = range(first, first + len(own))
+        first += len(own)
+        try:
+            outcomes.append(_answer(adapted, which, task, job, config, deadline, seed=seed, device=device, dtype=dtype))
+        except Exception as error:
+            outcomes.append(failure(task.id, job.copy, f"{type(error).__name__}: {error}"))
+    return outcomes
+
+
+def _slots(task: Task, copy: int, seed: int, config: SolveConfig) -> list[Slot]:
+    own = stable_seed(seed, task.id, copy, "adapt")
+    return leave_one_out(task.support, own) if config.leave_one_out else [Slot(task.support, own)]
+
+
+def _fitting(
+    network: Network, tasks: list[Task], copies: list[int], size: int, recipe: AdaptConfig, device, dtype
+) -> list[list[Task]]:
+    """The tasks in as few parts, of about equal numbers of copies, as the memory allows; a task stays whole."""
+    if len(tasks) == 1:
+        return [tasks]
+    return parted(tasks, copies, gauge(device).fitting(network, size, recipe, dtype))
+
+
+def parted(tasks: Sequence, copies: Sequence[int], many: int) -> list[list]:
+    """Tasks of so many `copies` each, in as few parts of about equal size as leave no part above `many` copies; a task
+    stays whole."""
+    many = -(-sum(copies) // -(-sum(copies) // many))
+    parts, held = [[]], 0
+    for task, own in zip(tasks, copies, strict=True):
+        if parts[-1] and held + own > many:
+            parts.append([])
+            held = 0
+        parts[-1].append(task)
+        held += own
+    return parts
+
+
+def _run_parts(
+    network, parts: list[list[Task]], job: Job, config: SolveConfig, end: float | None, **rest
+) -> list[Outcome]:
+    """The parts of a stack, one after the other, in the time that is left."""
+    waiting, outcomes = sum(map(len, parts)), []
+    for part in parts:
+        left = None if end is None else max(1.0, end - time.monotonic()) * len(part) / waiting
+        waiting -= len(part)
+        smaller = replace(job, task_ids=tuple(t.id for t in part), seconds=left)
+        outcomes += run_job(network, part, smaller, config, **rest)
+    return outcomes
+
+
+def _answer(
+    adapted: Adapted, which: range, task: Task, job: Job, config: SolveConfig, deadline: float | None, *, seed, **rest
+) -> Outcome:
+    """One pool per test input from the copies `which` of a task, which share its views and its time."""
+    started = time.monotonic()
+    good = [slot for slot in which if not adapted.failed[slot]]
+    if not good:
+        raise FloatingPointError("the loss is not finite")
+    pools = [Pool() for _ in task.test_inputs]
+    traces: list[list[list[str]]] = []
+    views = replace(config.predict, views=max(8, config.predict.views // len(good)))
+    for turn, slot in enumerate(good):
+        single = unstack(adapted.network, slot)
+        for index, pool in enumerate(pools):
+            own = stable_seed(seed, task.id, job.copy, "views", index, turn)
+            now = time.monotonic()
+            shares = len(good) * len(pools) - turn * len(pools) - index
+            until = None if deadline is None else now + max(0.0, deadline - now) / shares
+            fresh = predict(single, task, index, job.size, views, seed=own, deadline=until, **rest)
+            if turn:
+                pool.merge(fresh)
+            else:
+                pools[index] = fresh
+                traces.append(trace(single, task, index, job.size, **rest))
+    steps, settled = max(adapted.steps[slot] for slot in good), all(adapted.settled[slot] for slot in good)
+    for pool in pools:
+        pool.steps, pool.settled = steps, settled
+    row = {
+        "task": task.id,
+        "copy": job.copy,
+        "canvas": job.size,
+        "steps": steps,
+        "loss": round(sum(adapted.loss[slot] for slot in good) / len(good), 5),
+        "settled": settled,
+        "adapt_seconds": round(adapted.seconds * len(which) / len(adapted.steps), 3),
+        "predict_seconds": round(time.monotonic() - started, 3),
+        "views": [pool.total_views for pool in pools],
+        "trace": traces,
+    }
+    return Outcome(task.id, row, pools)

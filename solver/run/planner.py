@@ -1,0 +1,213 @@
+"""The schedule of a run: every task a first answer soon, then what time is left where it pays.
+
+The same object plans for real workers and for simulated ones (`solver.run.dryrun`): it knows a clock and what was
+reported to it, no processes and no devices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from solver.learn.predict import chunk_views
+from solver.presets import SolveConfig
+from solver.run.schedule import Budget, Job
+from solver.run.speeds import Speeds
+
+
+def stack_size(config: SolveConfig, size: int, tasks: int, workers: int) -> int:
+    """Tasks in a full stack on canvases of `size`, of which there are `tasks`: fewer on large canvases, and where some
+    worker would have nothing to do."""
+    return max(1, min(int(config.stack * min(1.0, (16 / size) ** 2)), -(-tasks // workers)))
+
+
+@dataclass
+class _State:
+    """What is known of one task. `copies` counts those begun; `agreement` is the share of the views that gave its
+    best candidate."""
+
+    task_id: str
+    size: int
+    copies: int = 0
+    running: bool = False
+    answered: bool = False
+    agreement: float = 0.0
+    failures: int = 0
+
+
+class Planner:
+    """A `solver.run.schedule.Schedule` of tasks, given as `sizes`, task id -> canvas size, and `inputs`, task id ->
+    number of test inputs (where absent, 1).
+
+    Without a limit every task gets one copy, as long as it takes. With one:
+
+    - *First round*: the first copies share `config.first_share` of the budget by weight (a task on twice the canvas
+      size gets twice the seconds), small canvases first.
+    - *Later rounds*: a further copy for the tasks whose best candidate has less than the share `config.agreed` of the
+      views, surest first, for as many as can be given `config.worthwhile` of a fair share of the budget, or all the
+      steps there are. What a job leaves unused goes to those after it.
+    - Nothing starts that cannot end: a job is begun only if there is time for a step and for its views, at the speed
+      measured so far. `margin` seconds are kept back for writing the answers.
+    """
+
+    def __init__(
+        self,
+        sizes: dict[str, int],
+        config: SolveConfig,
+        budget: Budget,
+        workers: int,
+        *,
+        inputs: dict[str, int] | None = None,
+        margin: float = 2.0,
+    ) -> None:
+        self.config, self.budget, self.workers, self.margin = config, budget, workers, margin
+        self.states = {task_id: _State(task_id, sizes[task_id]) for task_id in sorted(sizes, key=sizes.get)}
+        self.inputs, self.speeds = inputs or {}, Speeds()
+        self.returned: list[Job] = []
+        self.again = 0
+        self._ends: dict[int, float] = {}
+        self._counts = {s: sum(own == s for own in sizes.values()) for s in set(sizes.values())}
+        self._total = sum(sizes.values())
+
+    def known(self, task_id: str, copies: int, agreement: float) -> None:
+        """A task that an earlier, interrupted run has answered, with so many copies."""
+        state = self.states[task_id]
+        state.copies, state.answered, state.agreement = copies, True, agreement
+
+    def heard(self, row: dict, agreement: float) -> None:
+        """What became of one task's copy: its log row, and the agreement of all its copies' views now. `again` counts
+        those that were not the first of their task."""
+        if (state := self.states.get(row["task"])) is None:
+            return
+        self.again += state.answered
+        state.running, state.answered = False, True
+        state.copies = max(state.copies, row["copy"] + 1)
+        state.failures += "error" in row
+        state.agreement = agreement
+        self.speeds.learn(row)
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Ids of tasks of which nothing was heard yet."""
+        return [state.task_id for state in self.states.values() if not state.answered]
+
+    def open(self) -> bool:
+        left = self._time()
+        if left <= 0:
+            return False
+        return bool(self._fitting(left) or self._first() or self._later(left * self.workers))
+
+    def idle(self, worker: int) -> None:
+        self._ends.pop(worker, None)
+
+    def put_back(self, job: Job) -> None:
+        self.returned.append(job)
+
+    def shrink(self, workers: int) -> None:
+        self.workers = workers
+
+    def next(self, worker: int) -> Job | None:
+        left = self._time()
+        if left <= 0:
+            return None
+        back = self._fitting(left)
+        if self.budget.seconds is None:
+            return self._begin(worker, back or self._job(self._first(), None), back)
+        free = max(0.0, left * self.workers - self._busy(worker))
+        if back:
+            job = back
+            share = self._fair(job) if job.copy else self.config.first_share * self._fair(job)
+            job = replace(job, seconds=min(left, max(share, self._least(job))))
+        elif first := self._first():
+            window = self.config.first_share * self.budget.seconds
+            early = max(0.0, window - self.budget.elapsed())
+            job = self._job(first, early * self.workers - self._busy(worker), sum(state.size for state in first))
+            # A start-up that used the window up must not leave the first answers without any time.
+            floor = max(0.5 * self.config.first_share * self._fair(job), self._least(job))
+            job = replace(job, seconds=min(left, max(min(job.seconds, early), floor)))
+        else:
+            wanted = self._later(free)
+            # Those that are still at the copy before will want their part of this round too.
+            soon = [s for s in self.states.values() if wanted and s.running and s.copies == wanted[0].copies]
+            job = self._job(wanted, free, sum(state.size for state in wanted + soon))
+            job = job and replace(job, seconds=min(left, job.seconds))
+        if job is None or job.seconds < self._least(job):
+            return None
+        return self._begin(worker, job, back)
+
+    def _begin(self, worker: int, job: Job | None, back: Job | None) -> Job | None:
+        if back is not None:
+            self.returned.remove(back)
+        if job is not None:
+            for task_id in job.task_ids:
+                state = self.states[task_id]
+                state.running, state.copies = True, max(state.copies, job.copy + 1)
+            if job.seconds is not None:
+                self._ends[worker] = self.budget.elapsed() + job.seconds
+        return job
+
+    def _fitting(self, left: float) -> Job | None:
+        """The first job that came back and can end within `left` seconds."""
+        return next((job for job in self.returned if self._least(job) <= left), None)
+
+    def _first(self) -> list[_State]:
+        """Tasks without any copy, small canvases first."""
+        return [state for state in self.states.values() if not state.copies]
+
+    def _later(self, free: float) -> list[_State]:
+        """Tasks that deserve a further copy now, as many as `free` worker seconds are worth it for: those with the
+        fewest copies, so that no time is held back for the next round before this one has begun."""
+        if self.budget.seconds is None:
+            return []
+        wanted = [
+            s for s in self.states.values()
+            if s.copies and not s.running and s.failures < 2
+            and s.agreement < self.config.agreed and s.copies < self.config.max_copies
+            and self._needed(s) <= free
+        ]
+        fewest = min((s.copies for s in wanted), default=0)
+        wanted = sorted((s for s in wanted if s.copies == fewest), key=lambda s: -s.agreement)
+        chosen = []
+        for state in wanted:
+            free -= self._needed(state)
+            if free < 0:
+                break
+            chosen.append(state)
+        return chosen
+
+    def _job(self, states: list[_State], seconds: float | None, weight: float = 0.0) -> Job | None:
+        """The first of these tasks and others like it as one stack, and their part of `seconds` by weight."""
+        if not states:
+            return None
+        size, copy = states[0].size, states[0].copies
+        # Without a budget stacks, and so rounding, must not depend on the number of workers.
+        workers = 1 if self.budget.seconds is None else self.workers
+        many = stack_size(self.config, size, self._counts[size], workers)
+        own = [state.task_id for state in states if (state.size, state.copies) == (size, copy)][:many]
+        part = None if seconds is None else seconds * size * len(own) / weight
+        return Job(tuple(own), size, copy, part)
+
+    def _time(self) -> float:
+        return self.budget.left() - self.margin
+
+    def _busy(self, worker: int) -> float:
+        """Worker seconds that the other workers' jobs will still take."""
+        now = self.budget.elapsed()
+        return sum(max(0.0, end - now) for other, end in self._ends.items() if other != worker)
+
+    def _fair(self, job: Job) -> float:
+        """A job's part of all worker seconds of the budget, by weight."""
+        return self.budget.seconds * self.workers * job.size * len(job.task_ids) / self._total
+
+    def _needed(self, state: _State) -> float:
+        """The least worker seconds that are worth beginning a further copy for."""
+        fair = self.config.worthwhile * self._fair(Job((state.task_id,), state.size))
+        step, view = (self.speeds.seconds(what, state.size) for what in ("step", "view"))
+        if step is None:
+            return fair
+        return min(fair, step * self.config.budget_steps + (view or 0.0) * self.config.predict.views)
+
+    def _least(self, job: Job) -> float:
+        """Seconds in which a job can end at all: one step of every task, and one chunk of views of every test input."""
+        step, view = (self.speeds.seconds(what, job.size) or 0.0 for what in ("step", "view"))
+        chunks = sum(self.inputs.get(task_id, 1) for task_id in job.task_ids)
+        return len(job.task_ids) * step + chunks * chunk_views(self.config.predict.chunk, job.size) * view

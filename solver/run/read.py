@@ -1,0 +1,119 @@
+"""A run folder, read: the one place that knows how to get from `runs/<date-time>/` to everything in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from solver.arc.tasks import Challenges, Grid, Task, TaskError, load_challenges, load_solutions
+from solver.run.folder import read_log
+from submission.document import Attempts, read
+from voting import Pool, load_pools
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run, finished or not, as its folder stood when it was read.
+
+    config: the object in config.json.
+    challenges: the tasks that were given, bad ones too.
+    attempts: {task_id: [(attempt 1, attempt 2) per test input]}, uint8 grids, for every id of the challenges.
+    pools: {(task_id, test_index): pool}, test_index from 0, for every test input that got views.
+    log: {task_id: its rows of log.jsonl, oldest first}; a row with an "error" is a copy that failed.
+    solutions: {task_id: [output per test input]} for the tasks of the challenges whose truth is known; None
+        where the folder has no solutions.
+    """
+
+    directory: Path
+    config: dict
+    challenges: Challenges
+    attempts: Attempts
+    pools: dict[tuple[str, int], Pool]
+    log: dict[str, list[dict]]
+    solutions: dict[str, list[Grid]] | None
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.directory.resolve().name
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The valid tasks by id, in file order."""
+        return {task.id: task for task in self.challenges.tasks}
+
+    def pool(self, task_id: str, test_index: int) -> Pool | None:
+        """The candidates of a test input, or None where it has none and so kept its fallback answer."""
+        pool = self.pools.get((task_id, test_index))
+        return pool if pool is not None and len(pool) else None
+
+    def truth(self, task_id: str) -> list[Grid] | None:
+        """The outputs of a task's tests, or None where they are not known."""
+        return None if self.solutions is None else self.solutions.get(task_id)
+
+
+def read_run(directory: str | Path) -> Run:
+    """The run in a folder. ValueError, one line, if it is no run or its files do not fit together.
+
+    log.jsonl, pools.jsonl and solutions.json may be missing: a run starts without them.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise ValueError(f"{directory}: there is no such folder")
+    for name in ("config.json", "challenges.json", "submission.json"):
+        if not (directory / name).is_file():
+            raise ValueError(f"{directory}: is not a run folder: it has no {name}")
+    challenges = load_challenges(directory / "challenges.json", keep_going=True)
+    attempts = read(directory / "submission.json")
+    for task_id, grids in challenges.test_inputs.items():
+        if len(attempts.get(task_id, ())) != len(grids):
+            raise ValueError(
+                f"{directory}: submission.json has {len(attempts.get(task_id, ()))} answers "
+                f"for the {len(grids)} test inputs of task {task_id}"
+            )
+    log = _log(directory / "log.jsonl")
+    finished = {(task_id, row.get("copy")) for task_id, rows in log.items() for row in rows if "error" not in row}
+    return Run(
+        directory=directory,
+        config=_object(directory / "config.json"),
+        challenges=challenges,
+        attempts={task_id: attempts[task_id] for task_id in challenges.test_inputs},
+        pools=load_pools(directory / "pools.jsonl", finished),
+        log=log,
+        solutions=_solutions(directory / "solutions.json", challenges),
+    )
+
+
+def _object(path: Path) -> dict:
+    try:
+        config = orjson.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: expected a JSON object")
+    return config
+
+
+def _log(path: Path) -> dict[str, list[dict]]:
+    rows = defaultdict(list)
+    for row in read_log(path):
+        rows[row["task"]].append(row)
+    return dict(rows)
+
+
+def _solutions(path: Path, challenges: Challenges) -> dict[str, list[Grid]] | None:
+    if not path.exists():
+        return None
+    known = load_solutions(path)
+    solutions = {task_id: known[task_id] for task_id in challenges.test_inputs if task_id in known}
+    if not solutions:
+        raise TaskError(f"{path}: holds the solution of none of the run's tasks")
+    for task_id, outputs in solutions.items():
+        expected = len(challenges.test_inputs[task_id])
+        # Of a task that could not be read, some test inputs may be lost.
+        if len(outputs) < expected or (len(outputs) > expected and task_id not in challenges.errors):
+            raise TaskError(f"{path}: task {task_id} has {len(outputs)} outputs for {expected} test inputs")
+    return solutions

@@ -1,0 +1,178 @@
+"""Bundled weights: `NAME.safetensors` with a card `NAME.json` and the hashes of all pairs trained on,
+`NAME.hashes.npy`. Loading is strict and checks the checksum; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+
+from solver.arc import datasets
+from solver.arc.hashing import load_hashes, pair_hashes, save_hashes
+from solver.model import Network
+from solver.model.config import ModelConfig
+
+BUNDLED = Path(__file__).parent
+# What a card must say, and what its `seal` covers; the rest of a card is for readers and may be added to later.
+NEEDED = {"sha256": str, "model": dict, "parameters": int, "bytes": int, "pairs_trained_on": int}
+SEALED = (*NEEDED, "hashes_sha256")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """`path` of the weights and the `card` beside them, a plain dictionary."""
+
+    path: Path
+    card: dict
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def hashes_path(self) -> Path:
+        return self.path.with_name(self.name + ".hashes.npy")
+
+
+def bundled() -> list[Bundle]:
+    """Every bundle inside the package, by name."""
+    return [find(path.stem) for path in sorted(BUNDLED.glob("*.safetensors"))]
+
+
+def find(weights: str) -> Bundle:
+    """The bundle with this name, or the one whose .safetensors file is given.
+
+    ValueError if there is none, or if its card is no card or does not match its own seal.
+    """
+    path = Path(weights)
+    if path.suffix != ".safetensors":
+        path = BUNDLED / f"{weights}.safetensors"
+        if not path.is_file():
+            names = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.safetensors"))) or "none"
+            raise ValueError(f"no bundled weights are called {weights!r}; there are: {names}, random:SIZE")
+    card_path = path.with_suffix(".json")
+    try:
+        card = orjson.loads(card_path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{card_path}: the card of these weights cannot be read: {error}") from None
+    if not isinstance(card, dict) or any(type(card.get(key)) is not kind for key, kind in NEEDED.items()):
+        raise ValueError(f"{card_path}: is not a card of weights, which has {', '.join(sorted(NEEDED))}")
+    if "seal" in card and card["seal"] != seal(card):
+        raise ValueError(f"{card_path}: the card was altered: {', '.join(SEALED)} do not match its seal")
+    return Bundle(path, card)
+
+
+def seal(card: dict) -> str:
+    """The sha256 (hex) of the entries of a card that loading relies on. Cards written before there were seals have
+    none, and are taken as they are."""
+    known = {key: card[key] for key in SEALED if key in card}
+    return hashlib.sha256(orjson.dumps(known, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def save_bundle(
+    directory: Path, name: str, network: Network, card: dict, hashes: np.ndarray, dtype=torch.float32
+) -> Bundle:
+    """Writes weights (task tokens reduced to their mean, all rounded to `dtype`), card and hashes; returns the
+    bundle. `load` gives float32 whatever the file holds."""
+    state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
+    state["conditioning.tasks"] = state["conditioning.tasks"].mean(dim=0, keepdim=True)
+    data = save_safetensors({key: value.to(dtype).contiguous() for key, value in state.items()})
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{name}.safetensors"
+    card = {
+        **card,
+        "model": dataclasses.asdict(network.config),
+        "parameters": sum(value.numel() for value in state.values()),
+        "bytes": len(data),
+        "stored_as": str(dtype).removeprefix("torch."),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "pairs_trained_on": len(np.unique(hashes)),
+    }
+    path.write_bytes(data)
+    bundle = Bundle(path, card)
+    save_hashes(bundle.hashes_path, hashes)
+    card["hashes_sha256"] = hashlib.sha256(bundle.hashes_path.read_bytes()).hexdigest()
+    card["seal"] = seal(card)
+    path.with_suffix(".json").write_bytes(orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
+    return bundle
+
+
+def load(weights: str, seed: int = 0, *, loops: int | None = None) -> Network:
+    """The network of a bundle, or for `random:SIZE` untrained weights of a named size, drawn with `seed`, running
+    at most `loops` loop steps (None: as many as the card says they are for, or all).
+
+    ValueError, one line, if the file does not match its checksum, its card or its configuration.
+    """
+    if weights.startswith("random:"):
+        network = _random(weights.removeprefix("random:"), seed)
+    else:
+        network, loops = _load(weights), loops or find(weights).card.get("loops")
+    if loops is not None:
+        network.config = dataclasses.replace(network.config, loops=min(loops, network.config.loops))
+    return network
+
+
+def _load(weights: str) -> Network:
+    bundle = find(weights)
+    try:
+        data = bundle.path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{bundle.path}: cannot be read: {error.strerror or error}") from None
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != bundle.card["sha256"]:
+        raise ValueError(f"{bundle.path}: sha256 is {digest[:16]}..., its card says {bundle.card['sha256'][:16]}...")
+    # safetensors refuses anything but plain tensors, a pickle under this name too.
+    try:
+        state = {key: value.float() for key, value in load_safetensors(data).items()}
+        network = Network(ModelConfig(**bundle.card["model"]), tasks=1)
+        network.load_state_dict(state, strict=True)
+    except (SafetensorError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{bundle.path}: does not fit its card: {reason}") from None
+    if (count := sum(value.numel() for value in state.values())) != bundle.card["parameters"]:
+        raise ValueError(f"{bundle.path}: has {count} parameters, its card says {bundle.card['parameters']}")
+    return network
+
+
+def _random(size: str, seed: int) -> Network:
+    from solver.model import MODELS
+
+    if size not in MODELS:
+        raise ValueError(f"no model size is called {size!r}; choose from {', '.join(MODELS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(MODELS[size], tasks=1)
+
+
+def trained_hashes(bundle: Bundle) -> np.ndarray:
+    """The hashes of all pairs that the weights were trained on, (N,) uint64, ascending.
+
+    ValueError if the file is not the one that the card speaks of.
+    """
+    path, card = bundle.hashes_path, bundle.card
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if digest != card.get("hashes_sha256", digest):
+        raise ValueError(f"{path}: sha256 is {digest[:16]}..., the card says {str(card['hashes_sha256'])[:16]}...")
+    hashes = load_hashes(path)
+    if len(hashes) != card["pairs_trained_on"]:
+        raise ValueError(f"{path}: has {len(hashes)} hashes, the card says {card['pairs_trained_on']}")
+    return hashes
+
+
+def overlaps(bundle: Bundle, data: datasets.DataSet) -> dict[str, int]:
+    """Task id -> how many of its pairs, tests included, the weights were trained on (up to D4 and colours)."""
+    trained = set(trained_hashes(bundle).tolist())
+    own = pair_hashes(data.tasks, data.solutions)
+    counts = {task_id: sum(h in trained for h in hashes) for task_id, hashes in own.items()}
+    return {task_id: count for task_id, count in counts.items() if count}
