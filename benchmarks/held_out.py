@@ -66,8 +66,14 @@ def main() -> None:
             budget = arguments.seconds * len(tasks) / workers
             with ProgressBar(len(tasks), budget) as bar:
                 solve(
-                    load_challenges(source), source, directory, config,
-                    budget=budget, seed=arguments.seed, workers=workers, listen=bar.update,
+                    load_challenges(source),
+                    source,
+                    directory,
+                    config,
+                    budget=budget,
+                    seed=arguments.seed,
+                    workers=workers,
+                    listen=bar.update,
                 )
             write_json(directory / "solutions.json", {i: [g.tolist() for g in own] for i, own in solutions.items()})
             lines.append(f"{weights} {recipe or 'as preset'}: {_summary(directory, tasks, solutions)}  [{directory}]")

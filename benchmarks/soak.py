@@ -160,14 +160,28 @@ class Soak:
         """Starts the run of the folder, or goes on with it, in a session of its own."""
         o, folder = self.options, self.folder
         command = [
-            sys.executable, "-m", "solver", "solve", str(self.challenges), "--weights", o.weights,
-            "--steps", str(o.steps), "--views", str(o.views), "--device", "cpu", "--workers", str(o.workers),
-            "--seed", str(o.seed), "--resume" if folder.begun else "--run-dir", str(folder.path),
+            sys.executable,
+            "-m",
+            "solver",
+            "solve",
+            str(self.challenges),
+            "--weights",
+            o.weights,
+            "--steps",
+            str(o.steps),
+            "--views",
+            str(o.views),
+            "--device",
+            "cpu",
+            "--workers",
+            str(o.workers),
+            "--seed",
+            str(o.seed),
+            "--resume" if folder.begun else "--run-dir",
+            str(folder.path),
         ]
         with open(self.directory / "stderr.txt", "ab") as said:
-            return subprocess.Popen(
-                command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
-            )
+            return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True)
 
     def run(self) -> None:
         """So many kills, with as many run folders as that takes; the last one is seen to its end."""

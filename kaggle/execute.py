@@ -34,7 +34,10 @@ def main(notebook: str, executed: str, folder: str, guard: str, seconds: str, ne
             sys.exit("the network is not cut: there is a route to the outside")
     document = nbformat.read(notebook, as_version=4)
     client = Loud(
-        document, timeout=int(seconds), kernel_name="python3", resources={"metadata": {"path": folder}},
+        document,
+        timeout=int(seconds),
+        kernel_name="python3",
+        resources={"metadata": {"path": folder}},
         extra_arguments=["--log-level=ERROR"],
     )
     try:

@@ -87,8 +87,15 @@ def rehearse(arguments, folder: Path, cut: list[str]) -> None:
     environment |= {key: value for key, value in os.environ.items() if key.endswith("_NUM_THREADS")}
     limit = 300 if arguments.short else arguments.budget * 1.2 + 300
     command = [
-        *cut, str(python), str(HERE / "execute.py"), str(packed.kernel / "notebook.ipynb"), str(executed),
-        str(folder / "kaggle" / "working"), str(HERE / "guard"), f"{limit:.0f}", "cut" if cut else "uncut",
+        *cut,
+        str(python),
+        str(HERE / "execute.py"),
+        str(packed.kernel / "notebook.ipynb"),
+        str(executed),
+        str(folder / "kaggle" / "working"),
+        str(HERE / "guard"),
+        f"{limit:.0f}",
+        "cut" if cut else "uncut",
     ]
     code = run_to_the_end(command, environment, limit + 120)
     judge(folder, executed, attempts, code, solutions, arguments)
@@ -126,8 +133,10 @@ def lay_out(root: Path, packed: pack.Pack, count: int) -> Path:
     shutil.copytree(packed.dataset, root / "input" / "datasets" / USER / "tinyarc-offline")
     (root / "input" / "datasets" / USER / "tinyarc-offline" / "dataset-metadata.json").unlink()  # is not uploaded
     (root / "working").mkdir()
-    sample = {task.id: [{"attempt_1": [[0, 0], [0, 0]], "attempt_2": [[0, 0], [0, 0]]}] * len(task.test_inputs)
-              for task in tasks}
+    sample = {
+        task.id: [{"attempt_1": [[0, 0], [0, 0]], "attempt_2": [[0, 0], [0, 0]]}] * len(task.test_inputs)
+        for task in tasks
+    }
     (competition / "arc-agi_test_challenges.json").write_text(json.dumps(challenge_json(tasks)))
     (competition / "sample_submission.json").write_text(json.dumps(sample))
     solutions = root.with_name("solutions.json")
@@ -187,8 +196,11 @@ def image_environment(python: str | None) -> Path:
             raise Failed("the image's packages do not install here; pip says why above")
         ready.touch()
     # An earlier rehearsal's notebook has installed its wheel here.
-    subprocess.run([str(interpreter), "-m", "pip", "uninstall", "--yes", "--quiet", "tinyarc"], check=True,
-                   stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [str(interpreter), "-m", "pip", "uninstall", "--yes", "--quiet", "tinyarc"],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
     return interpreter
 
 
@@ -213,7 +225,8 @@ def judge(folder: Path, executed: Path, attempts: Path, code: int, solutions: Pa
         raise Failed(f"executing the notebook ended with code {code}")
     printed = "".join(
         "".join(output.get("text", ""))
-        for cell in json.loads(executed.read_text())["cells"] for output in cell.get("outputs", ())
+        for cell in json.loads(executed.read_text())["cells"]
+        for output in cell.get("outputs", ())
     )
     wrong = [line for line in printed.splitlines() if line.startswith(("PROBLEM:", "failed:"))]
     # A small budget on a slow machine is no fault: such tasks keep their fallback, as they would on Kaggle.

@@ -35,9 +35,22 @@ def download(wanted: list[str], version: str, folder: Path) -> None:
     """The wheels of exactly these packages for CPython `version`; ends the program if one cannot be had."""
     abis = (f"cp{version.replace('.', '')}", "abi3", "none")
     command = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder),
-        "--implementation", "cp", "--python-version", version, *(f"--abi={abi}" for abi in abis),
-        *(f"--platform={platform}" for platform in PLATFORMS), *wanted,
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        str(folder),
+        "--implementation",
+        "cp",
+        "--python-version",
+        version,
+        *(f"--abi={abi}" for abi in abis),
+        *(f"--platform={platform}" for platform in PLATFORMS),
+        *wanted,
     ]
     if subprocess.run(command).returncode:
         sys.exit(f"no wheels of {' '.join(wanted)} for CPython {version}; pip says why above")

@@ -251,9 +251,7 @@ def _begin(arguments, config, tasks):
     return directory, team
 
 
-def _run(
-    arguments, config, challenges, source: Path, directory: Path, tasks, *, team, out=None, **known
-):
+def _run(arguments, config, challenges, source: Path, directory: Path, tasks, *, team, out=None, **known):
     """Solves with a progress bar; `known`: `hits` for it, and `dataset` and `seen` for the record. Returns the
     submission's path."""
     from solver.results.printing import ProgressBar
@@ -263,11 +261,21 @@ def _run(
     again = team is not None and (directory / "config.json").exists()
     with ProgressBar(len(tasks), budget, known.pop("hits", None)) as bar:
         return solve(
-            challenges, source, directory, config,
-            tasks=tasks, out=out, budget=budget, seed=arguments.seed,
-            device=arguments.device, workers=arguments.workers, **known,
-            resume=again or arguments.resume is not None, listen=bar.update,
-            team=team, spent=team.spent if team else 0.0,
+            challenges,
+            source,
+            directory,
+            config,
+            tasks=tasks,
+            out=out,
+            budget=budget,
+            seed=arguments.seed,
+            device=arguments.device,
+            workers=arguments.workers,
+            **known,
+            resume=again or arguments.resume is not None,
+            listen=bar.update,
+            team=team,
+            spent=team.spent if team else 0.0,
         )
 
 
@@ -358,8 +366,16 @@ def _trial(arguments, data, tasks) -> float | None:
     print(f"{len(tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
     hits = functools.partial(solved_so_far, directory, {task.id: data.solutions[task.id] for task in tasks})
     _run(
-        arguments, config, challenges, source, directory, challenges.tasks,
-        team=team, hits=hits, dataset=data.name, seen=seen,
+        arguments,
+        config,
+        challenges,
+        source,
+        directory,
+        challenges.tasks,
+        team=team,
+        hits=hits,
+        dataset=data.name,
+        seen=seen,
     )
     write_solutions(directory, data, tasks)
     print(run_table(directory))

@@ -171,8 +171,12 @@ def build_wheel(checkout: Path, folder: Path) -> Path:
         if done.returncode:
             reason = (done.stderr.strip() or done.stdout.strip() or "pip said nothing").splitlines()[-1]
             raise ValueError(f"the wheel cannot be built: {reason}")
-        wanted = {path.relative_to(copy).as_posix() for name in PACKAGES for path in (copy / name).rglob("*")
-                  if path.is_file() and "__pycache__" not in path.parts}
+        wanted = {
+            path.relative_to(copy).as_posix()
+            for name in PACKAGES
+            for path in (copy / name).rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
     (wheel,) = folder.glob("tinyarc-*-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
         if lost := wanted - set(archive.namelist()):
@@ -195,8 +199,10 @@ def _check_id(kind: str, meta: dict) -> str:
         raise ValueError(f"{kind} id {meta.get('id')!r}: must be USER/SLUG in lower case")
     slug = meta["id"].split("/")[1]
     if slugify(meta.get("title", "")) != slug:
-        raise ValueError(f"{kind} title {meta.get('title')!r}: makes the slug {slugify(meta.get('title', ''))!r}, "
-                         f"but its id ends in {slug!r}")
+        raise ValueError(
+            f"{kind} title {meta.get('title')!r}: makes the slug {slugify(meta.get('title', ''))!r}, "
+            f"but its id ends in {slug!r}"
+        )
     return slug
 
 
@@ -208,7 +214,7 @@ def _commands(out: Path, dataset: str, kernel: str, competition: str, wheel: Pat
     version = wheel.name.split("-")[1]
     data, code = shlex.quote(str(out / "dataset")), shlex.quote(str(out / "kernel"))
     return f"""\
-# {wheel.name}, {wheel.stat().st_size / 1e6:.1f} MB, weights: {', '.join(weights) or 'none, so it will not solve!'}
+# {wheel.name}, {wheel.stat().st_size / 1e6:.1f} MB, weights: {", ".join(weights) or "none, so it will not solve!"}
 # machine: {machine}, {MACHINES[machine]}
 
 # Once: the client, and the token from your account's settings (kaggle/README.md tells more).
@@ -223,7 +229,7 @@ kaggle datasets status {dataset}
 # 2. The notebook. Pushing starts its commit run: a few tasks, some minutes. Wait until its status is complete.
 kaggle kernels push -p {code}
 kaggle kernels status {kernel}
-kaggle kernels output {kernel} -p {shlex.quote(str(out.parent / 'commit-run'))}
+kaggle kernels output {kernel} -p {shlex.quote(str(out.parent / "commit-run"))}
 
 # 3. The scored run, one a day, up to 12 hours. VERSION is the number that the push printed.
 kaggle competitions submit -c {competition} -k {kernel} -v VERSION -f submission.json -m "tinyarc {version}"

@@ -147,10 +147,7 @@ def read(path: str | os.PathLike) -> Attempts:
 
 def _entry(attempt_1: Grid, attempt_2: Grid, task_id: str, index: int) -> dict[str, list[list[int]]]:
     place = f"task {task_id}, test {index}"
-    return {
-        name: _plain(grid, f"{place}, {name}")
-        for name, grid in zip(ATTEMPTS, (attempt_1, attempt_2), strict=True)
-    }
+    return {name: _plain(grid, f"{place}, {name}") for name, grid in zip(ATTEMPTS, (attempt_1, attempt_2), strict=True)}
 
 
 def _plain(grid: object, place: str) -> list[list[int]]:

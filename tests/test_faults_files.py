@@ -45,8 +45,26 @@ VALUES = {
     "deep": (json.loads("[" * 300 + "]" * 300), "[[["),
 }
 HOSTILE = [
-    "../../escape", "/etc/passwd", "<script>alert(1)</script>", "a\nb", "\x00", "\x1b[2J", "‮", " ", "x" * 100_000,
-    "__proto__", "con", "%s{0}", "' OR 1=1 --", "..", "🂡", "-rf", "~", "$(touch x)", "a/b\\c", "null",
+    "../../escape",
+    "/etc/passwd",
+    "<script>alert(1)</script>",
+    "a\nb",
+    "\x00",
+    "\x1b[2J",
+    "‮",
+    " ",
+    "x" * 100_000,
+    "__proto__",
+    "con",
+    "%s{0}",
+    "' OR 1=1 --",
+    "..",
+    "🂡",
+    "-rf",
+    "~",
+    "$(touch x)",
+    "a/b\\c",
+    "null",
 ]
 
 
@@ -103,6 +121,7 @@ def wrong_values(rng):
 
 def wrong_shapes(rng):
     """Ragged, empty and too large grids, missing and repeated keys, empty lists."""
+
     def ragged(grid):
         grid[-1] = [*grid[-1], 0]
         return grid if len(grid) > 1 else [*grid, [0] * (len(grid[0]) + 1)]
@@ -341,9 +360,16 @@ def test_an_altered_card_is_refused(bundle):
     # A card with a fitting seal that speaks of another network.
     model = bundle.card["model"]
     for changes in (
-        {"model": {**model, "width": 64}}, {"model": {**model, "heads": 0}}, {"model": {**model, "width": "32"}},
-        {"model": {**model, "blocks": 2}}, {"model": {**model, "extra": 1}}, {"model": {}}, {"parameters": 7},
-        {"model": {**model, "heads": 3}}, {"model": {**model, "task_tokens": 3}}, {"model": {**model, "patch": 0}},
+        {"model": {**model, "width": 64}},
+        {"model": {**model, "heads": 0}},
+        {"model": {**model, "width": "32"}},
+        {"model": {**model, "blocks": 2}},
+        {"model": {**model, "extra": 1}},
+        {"model": {}},
+        {"parameters": 7},
+        {"model": {**model, "heads": 3}},
+        {"model": {**model, "task_tokens": 3}},
+        {"model": {**model, "patch": 0}},
     ):
         rewrite_card(bundle, **changes)
         refused(checkpoint.load, str(bundle.path), names=bundle.path)

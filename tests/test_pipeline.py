@@ -53,8 +53,15 @@ def test_a_run_is_complete_valid_and_repeats_exactly(challenges, tmp_path):
         directory.mkdir()
         heard = []
         path = solve(
-            loaded, challenges, directory, TOY, out=tmp_path / f"{name}.json", workers=workers,
-            seed=5, device="cpu", listen=heard.append,
+            loaded,
+            challenges,
+            directory,
+            TOY,
+            out=tmp_path / f"{name}.json",
+            workers=workers,
+            seed=5,
+            device="cpu",
+            listen=heard.append,
         )
         check(path, loaded.test_inputs)
         texts.append(path.read_bytes())
@@ -161,8 +168,23 @@ def test_workers_that_cannot_start_are_an_error_not_a_loop(challenges, tmp_path)
 def test_a_killed_run_leaves_a_valid_submission(challenges, tmp_path):
     loaded = load_challenges(challenges)
     command = [
-        sys.executable, "-m", "solver", "solve", str(challenges), "--weights", "random:toy", "--steps", "4",
-        "--views", "8", "--workers", "1", "--device", "cpu", "--run-dir", str(tmp_path / "run"),
+        sys.executable,
+        "-m",
+        "solver",
+        "solve",
+        str(challenges),
+        "--weights",
+        "random:toy",
+        "--steps",
+        "4",
+        "--views",
+        "8",
+        "--workers",
+        "1",
+        "--device",
+        "cpu",
+        "--run-dir",
+        str(tmp_path / "run"),
     ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     submission, log = tmp_path / "run" / "submission.json", tmp_path / "run" / "log.jsonl"

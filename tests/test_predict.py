@@ -70,13 +70,18 @@ def test_a_deadline_cuts_views_but_never_the_first_chunk():
     grid = np.ones((3, 3), np.uint8)
     ticks = iter(range(100))
     pool = predict(
-        Sure(), square_task(grid), 0, 8, PredictConfig(views=40, chunk=8),
-        seed=0, device=CPU, deadline=2.0, clock=lambda: next(ticks),
+        Sure(),
+        square_task(grid),
+        0,
+        8,
+        PredictConfig(views=40, chunk=8),
+        seed=0,
+        device=CPU,
+        deadline=2.0,
+        clock=lambda: next(ticks),
     )
     assert pool.total_views == 24
-    pool = predict(
-        Sure(), square_task(grid), 0, 8, PredictConfig(views=40, chunk=8), seed=0, device=CPU, deadline=-1.0
-    )
+    pool = predict(Sure(), square_task(grid), 0, 8, PredictConfig(views=40, chunk=8), seed=0, device=CPU, deadline=-1.0)
     assert pool.total_views == 8
 
 

@@ -34,9 +34,7 @@ def sources():
 @pytest.mark.parametrize("target", ["arc1-eval", "arc2-eval"])
 def test_nothing_is_trained_on_that_shares_a_pair_with_what_is_scored_or_held_out(target):
     rearc, concept = DATA / "rearc.npz", DATA / "conceptarc.json"
-    found = collect(
-        target, rearc=rearc if rearc.exists() else None, conceptarc=concept if concept.exists() else None
-    )
+    found = collect(target, rearc=rearc if rearc.exists() else None, conceptarc=concept if concept.exists() else None)
     again = canonical_hashes(found.pairs.shapes, found.pairs.cells, found.pairs.offsets)
     np.testing.assert_array_equal(again, found.hashes)
     scored, train1 = datasets.load(target), datasets.load("arc1-train")
@@ -134,8 +132,17 @@ def test_a_training_may_begin_with_the_weights_of_a_bundle_and_owns_up_to_its_pa
 
     def bundle(name, init, **how):
         return command.train_bundle(
-            toy(), Limit(steps=2), tmp_path / name, resume=False, init=init, rearc=None, conceptarc=None,
-            device="cpu", seed=0, log=lambda line: None, **how,
+            toy(),
+            Limit(steps=2),
+            tmp_path / name,
+            resume=False,
+            init=init,
+            rearc=None,
+            conceptarc=None,
+            device="cpu",
+            seed=0,
+            log=lambda line: None,
+            **how,
         )
 
     assert bundle("out", str(start.path), go_on=True, piece=0.0) is None  # paused, and resumed without the bundle
@@ -154,8 +161,17 @@ def test_the_same_command_begins_goes_on_and_ends(tmp_path, sources, monkeypatch
 
     def again(piece, steps=3):
         return command.train_bundle(
-            toy(), Limit(steps=steps), tmp_path, resume=False, go_on=True, rearc=None, conceptarc=None,
-            device="cpu", seed=0, piece=piece, log=heard.append,
+            toy(),
+            Limit(steps=steps),
+            tmp_path,
+            resume=False,
+            go_on=True,
+            rearc=None,
+            conceptarc=None,
+            device="cpu",
+            seed=0,
+            piece=piece,
+            log=heard.append,
         )
 
     assert again(0.0) is None

@@ -6,6 +6,15 @@ from voting.files import append_copy, load_copies, load_pools, parse_pool, pool_
 from voting.rules import RULES, two_attempts
 
 __all__ = [
-    "RULES", "Candidate", "Pool", "append_copy", "load_copies", "load_pools", "merged", "parse_pool", "pool_record",
-    "save_pools", "two_attempts",
+    "RULES",
+    "Candidate",
+    "Pool",
+    "append_copy",
+    "load_copies",
+    "load_pools",
+    "merged",
+    "parse_pool",
+    "pool_record",
+    "save_pools",
+    "two_attempts",
 ]

@@ -47,17 +47,13 @@ def canonical_hashes(shapes: np.ndarray, cells: np.ndarray, offsets: np.ndarray)
     threads = min(os.cpu_count() or 1, 1 + len(shapes) // 1000)
     edges = np.linspace(0, len(shapes), threads + 1).astype(np.int64)
     with ThreadPoolExecutor(threads) as pool:
-        jobs = [
-            pool.submit(_hash_pairs, sides[a:b], cells, offsets[a:b], hashes[a:b]) for a, b in pairwise(edges)
-        ]
+        jobs = [pool.submit(_hash_pairs, sides[a:b], cells, offsets[a:b], hashes[a:b]) for a, b in pairwise(edges)]
         for job in jobs:
             job.result()
     return hashes
 
 
-def pair_hashes(
-    tasks: Iterable[Task], solutions: dict[str, list[Grid]] | None = None
-) -> dict[str, list[int]]:
+def pair_hashes(tasks: Iterable[Task], solutions: dict[str, list[Grid]] | None = None) -> dict[str, list[int]]:
     """By task id the hashes of its supports, then, where solutions are given, those of its test pairs."""
     pairs, owners = [], []
     hashes: dict[str, list[int]] = {}

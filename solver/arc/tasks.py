@@ -135,9 +135,7 @@ def parse_grid(raw: object, where: str) -> Grid:
         # Exact types: True is an int to Python, but no colour.
         if set(map(type, row)) != {int} or min(row) < 0 or max(row) >= COLOURS:
             j, cell = next((j, c) for j, c in enumerate(row, 1) if type(c) is not int or not 0 <= c < COLOURS)
-            raise TaskError(
-                f"{where}: row {i}, column {j} holds {_show(cell)}; a colour is a whole number from 0 to 9"
-            )
+            raise TaskError(f"{where}: row {i}, column {j} holds {_show(cell)}; a colour is a whole number from 0 to 9")
     return np.array(raw, dtype=np.uint8)
 
 

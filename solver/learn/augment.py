@@ -78,9 +78,7 @@ def draw_plan(
     height = torch.maximum(pairs.inputs.height[which], pairs.outputs.height[which])
     width = torch.maximum(pairs.inputs.width[which], pairs.outputs.width[which])
     height, width = view_size(views.elements, height, width)
-    place = random_placement(
-        height, width, size, generator, max_scale=augmentation.max_scale, move=augmentation.move
-    )
+    place = random_placement(height, width, size, generator, max_scale=augmentation.max_scale, move=augmentation.move)
     return Plan(which, views, place)
 
 

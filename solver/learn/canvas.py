@@ -103,9 +103,7 @@ def render(grids: Packed, which: torch.Tensor, views: Views, place: Placement, s
     y = torch.div(line[None, :, None] - place.top[:, None, None], scale, rounding_mode="floor")
     x = torch.div(line[None, None, :] - place.left[:, None, None], scale, rounding_mode="floor")
     inside = (y >= 0) & (y < view_height) & (x >= 0) & (x < view_width)
-    border = ((y == view_height) & (x >= 0) & (x <= view_width)) | (
-        (x == view_width) & (y >= 0) & (y <= view_height)
-    )
+    border = ((y == view_height) & (x >= 0) & (x <= view_width)) | ((x == view_width) & (y >= 0) & (y <= view_height))
     row, column = source_index(element, y, x, height, width)
     index = torch.where(inside, start + row * width + column, 0)
     colors = grids.cells[index.reshape(-1)].reshape(index.shape).long()

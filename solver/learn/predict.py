@@ -49,9 +49,7 @@ class PredictConfig:
     move: bool = True
 
 
-def draw_views(
-    task: Task, test_index: int, size: int, config: PredictConfig, seed: int
-) -> tuple[Views, Placement]:
+def draw_views(task: Task, test_index: int, size: int, config: PredictConfig, seed: int) -> tuple[Views, Placement]:
     """The views of a test input and where each is placed, on the CPU; the same for the same seed everywhere.
 
     Room is left for the output that the task's size rule expects, or, where no rule holds, for one as high and as
@@ -195,9 +193,7 @@ def _score(pool: Pool, seen: list, size: int, config: PredictConfig, device: tor
         pool.add_likelihood(candidate.grid, min(0.0, value), count)
 
 
-def likelihoods(
-    table: Packed, log_probs: torch.Tensor, views: Views, place: Placement, size: int
-) -> torch.Tensor:
+def likelihoods(table: Packed, log_probs: torch.Tensor, views: Views, place: Placement, size: int) -> torch.Tensor:
     """Log-likelihood (K, V), nats, of the K grids of a table under V views: the candidate is rendered as each
     view would show it, and its canvas read off `log_probs` (V, size, size, 12). A cell of it that falls off the
     canvas counts as a blind guess, log(1 / 12).
@@ -226,9 +222,7 @@ def _likelihood(
 
 
 @torch.inference_mode()
-def trace(
-    network: Network, task: Task, test_index: int, size: int, *, device, dtype=torch.float32
-) -> list[list[str]]:
+def trace(network: Network, task: Task, test_index: int, size: int, *, device, dtype=torch.float32) -> list[list[str]]:
     """The canvas after every loop step, for the test input as it is, at the top left: rows of characters,
     digits for colours, "." for background and "#" for the border; empty rows and columns at the end cut."""
     views = identity_views(1, device)

@@ -24,9 +24,7 @@ class LoopedBlocks(nn.Module):
         self.step = nn.Parameter(torch.randn(config.loops, config.width) * 0.02)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
 
-    def forward(
-        self, embed: Callable[[], Tensor], side: int, loops: int, *, detach: bool = False
-    ) -> Iterator[Tensor]:
+    def forward(self, embed: Callable[[], Tensor], side: int, loops: int, *, detach: bool = False) -> Iterator[Tensor]:
         """Yields the state (N, B, L, D) after each of `loops` steps; `embed()` gives the input, same shape.
 
         With `detach` no gradient flows from one step into the one before, and each has its own graph

@@ -44,7 +44,11 @@ def run_probe(
     if name not in PROBES:
         raise ValueError(f"no probe is called {name!r}; choose from {', '.join(PROBES)}")
     for option, value in (
-        ("seconds", seconds), ("steps", steps), ("views", views), ("loops", loops), ("workers", workers)
+        ("seconds", seconds),
+        ("steps", steps),
+        ("views", views),
+        ("loops", loops),
+        ("workers", workers),
     ):
         if value is not None and value <= 0:
             raise ValueError(f"--{option} {value}: must be positive")

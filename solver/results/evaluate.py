@@ -310,9 +310,7 @@ def _judge(pair: tuple[Grid, Grid], pool: Pool | None, truth: Grid | None) -> An
     return Answer(hit, covered, not hit and (covered or close), pool is None)
 
 
-def _groups(
-    scored: Sequence[TaskResult], key: Callable[[TaskResult], int], label: Callable[[int], str]
-) -> list[Group]:
+def _groups(scored: Sequence[TaskResult], key: Callable[[TaskResult], int], label: Callable[[int], str]) -> list[Group]:
     members = defaultdict(list)
     for result in scored:
         members[key(result)].append(result)
@@ -340,4 +338,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _equal(first: Sequence[Grid], second: Sequence[Grid]) -> bool:
     return len(first) == len(second) and all(map(np.array_equal, first, second))
-

@@ -39,9 +39,7 @@ def wilson(hits: int, total: int, level: float = LEVEL) -> Estimate:
     return Estimate(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
 
 
-def bootstrap_mean(
-    values: Sequence[float], level: float = LEVEL, draws: int = 10_000, seed: int = 0
-) -> Estimate:
+def bootstrap_mean(values: Sequence[float], level: float = LEVEL, draws: int = 10_000, seed: int = 0) -> Estimate:
     """The mean with its percentile bootstrap interval; ValueError for no values.
 
     Each draw is a resample of the values with replacement. Values repeat (most tasks score 0 or 1), so a

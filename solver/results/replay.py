@@ -81,4 +81,3 @@ def _replay(run: Run, rule: str) -> Replay:
             shares.append(share)
     estimates = [mean_share(shares) if shares else None for shares in (first, both, oracle)]
     return Replay(rule, *estimates, changed, len(inputs))
-

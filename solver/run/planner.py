@@ -159,9 +159,13 @@ class Planner:
         if self.budget.seconds is None:
             return []
         wanted = [
-            s for s in self.states.values()
-            if s.copies and not s.running and s.failures < 2
-            and s.agreement < self.config.agreed and s.copies < self.config.max_copies
+            s
+            for s in self.states.values()
+            if s.copies
+            and not s.running
+            and s.failures < 2
+            and s.agreement < self.config.agreed
+            and s.copies < self.config.max_copies
             and self._needed(s) <= free
         ]
         fewest = min((s.copies for s in wanted), default=0)

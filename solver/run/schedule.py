@@ -11,9 +11,7 @@ from typing import Protocol
 class Budget:
     """`seconds` from now on `clock` (seconds, monotonic), of which `spent` are gone already; None is no limit."""
 
-    def __init__(
-        self, seconds: float | None, clock: Callable[[], float] = time.monotonic, spent: float = 0.0
-    ) -> None:
+    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic, spent: float = 0.0) -> None:
         self.seconds, self.clock = seconds, clock
         self.begun = clock() - spent
 

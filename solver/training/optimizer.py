@@ -31,9 +31,7 @@ def build_optimizers(
     ]
     optimizers: list[torch.optim.Optimizer] = []
     if kind == "muon":
-        optimizers.append(
-            torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-        )
+        optimizers.append(torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
     else:
         groups.append({"params": matrices, "lr": lr, "weight_decay": weight_decay})
     optimizers.append(torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True))

@@ -138,9 +138,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
         keep = min(config.ema, (self.step + 1) / (self.step + 10))
-        torch._foreach_lerp_(
-            list(self.average.parameters()), [p.detach() for p in self.network.parameters()], 1 - keep
-        )
+        torch._foreach_lerp_(list(self.average.parameters()), [p.detach() for p in self.network.parameters()], 1 - keep)
         self.step += 1
         self.samples += self.batch(size)
         return loss.mean()
@@ -211,9 +209,7 @@ class Trainer:
         return hits / max(1, total)
 
 
-def train(
-    trainer: Trainer, limit: Limit, directory: Path, *, piece: float | None = None, log=tqdm.write
-) -> bool:
+def train(trainer: Trainer, limit: Limit, directory: Path, *, piece: float | None = None, log=tqdm.write) -> bool:
     """Trains until `limit`, or for `piece` seconds of it, writing `latest.pt` as it goes and `undecayed.pt` where
     the rate begins to fall, from which a longer schedule can continue. Compiling counts for the piece and not for
     the limit. Returns whether the limit was reached;
