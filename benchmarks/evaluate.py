@@ -18,8 +18,8 @@ from pathlib import Path
 import orjson
 from pieces import Piece, keep_settings
 
-from solver.cli import seconds
 from solver.device import pick_device
+from solver.options import duration
 from solver.results.evaluate import evaluate, format_evaluation
 from solver.run.folder import read_log
 from solver.run.read import read_run
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="fine-tuning steps a task (default: 400 on a GPU, else 200)")
     parser.add_argument("--views", type=int, help="views of each test input (default: 256 on a GPU, else 64)")
     parser.add_argument("--limit", type=int, help="only the first so many tasks, smallest sha256(id) first")
-    parser.add_argument("--piece", type=seconds, default=540.0, help="stop after this time; run it again to go on")
+    parser.add_argument("--piece", type=duration, default=540.0, help="stop after this time; run it again to go on")
     parser.add_argument("--out", type=Path, help="run folder (default runs/evaluate-SET-WEIGHTS)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int)

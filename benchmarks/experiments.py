@@ -22,12 +22,12 @@ from pieces import Piece, keep_settings
 
 from solver.arc import datasets
 from solver.arc.expected import needed_side
-from solver.cli import seconds
 from solver.device import compute_dtype, pick_device, prepare
 from solver.learn.adapt import AdaptConfig, Slot, adapt
 from solver.learn.canvas import choose_size
 from solver.learn.predict import PredictConfig, predict
 from solver.model import unstack
+from solver.options import duration
 from solver.run.folder import append_line
 from solver.seeds import stable_seed
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
@@ -47,9 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--preset", default="base", choices=list(TRAIN_PRESETS))
     parser.add_argument("--toy", action="store_true", help="a tiny network in place of the preset's")
     limits = parser.add_mutually_exclusive_group()
-    limits.add_argument("--seconds", type=seconds, default=150.0, help="training time of each")
+    limits.add_argument("--seconds", type=duration, default=150.0, help="training time of each")
     limits.add_argument("--steps", type=int, help="the same number of steps for each instead")
-    parser.add_argument("--piece", type=seconds, default=540.0, help="stop after this time; run it again to go on")
+    parser.add_argument("--piece", type=duration, default=540.0, help="stop after this time; run it again to go on")
     parser.add_argument("--held-out", type=int, help="held-out tasks to fine-tune on (default: 48 on a GPU, else 0)")
     parser.add_argument("--held-out-steps", type=int, default=100, help="fine-tuning steps of each")
     parser.add_argument("--out", type=Path, help="folder (default runs/experiments-PRESET)")

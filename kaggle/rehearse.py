@@ -24,7 +24,7 @@ from pathlib import Path
 from solver import pack
 from solver.arc import datasets
 from solver.arc.tasks import challenge_json
-from solver.cli import seconds
+from solver.options import duration
 from solver.results.printing import score_lines
 from submission.validate import check
 
@@ -40,7 +40,7 @@ class Failed(Exception):
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="3 tasks, toy weights, this environment: under a minute")
-    parser.add_argument("--budget", type=seconds, default=360.0, help="for solving, in the full form (default 6m)")
+    parser.add_argument("--budget", type=duration, default=360.0, help="for solving, in the full form (default 6m)")
     parser.add_argument("--tasks", type=int, default=240, help="how many tasks, in the full form")
     parser.add_argument("--weights", default="nano", help="bundled weights, in the full form")
     parser.add_argument("--commit", action="store_true", help="as a commit run rather than the scored rerun")

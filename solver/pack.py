@@ -6,6 +6,7 @@ Their sources are the folders `kaggle/` and `offline_wheels/` of a checkout, so 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib.util
 import json
@@ -20,6 +21,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from solver.options import Command
 from solver.weights import checkpoint
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -235,3 +237,17 @@ kaggle kernels output {kernel} -p {shlex.quote(str(out.parent / "commit-run"))}
 kaggle competitions submit -c {competition} -k {kernel} -v VERSION -f submission.json -m "tinyarc {version}"
 kaggle competitions submissions -c {competition}
 """
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--user", required=True, metavar="NAME", help="your Kaggle user name")
+    parser.add_argument("--competition", default=COMPETITION, metavar="SLUG")
+    parser.add_argument("--machine", default="NvidiaL4", metavar="SHAPE", help="machine_shape (default: four L4)")
+    parser.add_argument("--out", type=Path, default=Path("dist/kaggle"))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    print(pack(arguments.user, arguments.competition, arguments.out, arguments.machine).commands, end="")
+
+
+COMMANDS = {"pack": Command(_options, _run)}

@@ -1,11 +1,14 @@
 """The house rules that a reader relies on: which room may import which, no circles, small files, nothing unpickled."""
 
 import ast
+import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from solver.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("solver", "tta", "voting", "submission")
@@ -38,7 +41,6 @@ KNOWN_ARROWS = {
 LINES = 300
 KNOWN_LONG = {
     "benchmarks/soak.py",
-    "solver/cli.py",
     "solver/results/evaluate.py",
     "solver/results/report/report.js",
     "tests/test_faults_files.py",
@@ -148,3 +150,18 @@ def test_a_file_above_300_lines_gives_its_reason_in_its_first_lines():
             if len(lines) > LINES and not any("longer than" in line for line in lines[:10]):
                 long.add(path.relative_to(ROOT).as_posix())
     assert long - KNOWN_LONG == set()
+
+
+def test_help_is_there_at_once():
+    check = "import sys; from solver.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    check += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert set(COMMANDS) <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_its_options(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert "usage: tinyarc " + name in capsys.readouterr().out

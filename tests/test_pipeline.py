@@ -15,7 +15,7 @@ import pytest
 from solver import presets
 from solver.arc import datasets
 from solver.arc.tasks import Task, challenge_json, load_challenges
-from solver.cli import main, seconds
+from solver.cli import main
 from solver.learn.adapt import AdaptConfig
 from solver.learn.predict import PredictConfig
 from solver.run.answers import Answers
@@ -25,6 +25,7 @@ from solver.run.process import HandSettings, LocalHand
 from solver.run.schedule import Job, Line
 from solver.run.workers import Workers
 from solver.seeds import stable_seed
+from solver.text import parse_duration
 from submission.document import read
 from submission.validate import check
 from voting import Pool, load_pools
@@ -253,5 +254,5 @@ def test_views_that_agree_count_only_if_the_supports_were_learned(challenges, tm
 
 
 def test_durations_and_seeds():
-    assert [seconds(t) for t in ("90", "90s", "6m", "11h40m", "1.5m")] == [90, 90, 360, 42000, 90]
+    assert [parse_duration(t) for t in ("90", "90s", "6m", "11h40m", "1.5m")] == [90, 90, 360, 42000, 90]
     assert stable_seed(0, "a", 1) == stable_seed(0, "a", 1) != stable_seed(0, "a", 2)

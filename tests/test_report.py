@@ -337,7 +337,7 @@ def small_exhibit():
 
 
 def test_the_terminal_without_colours():
-    lines = show.text(small_exhibit(), width=60, colours="none").splitlines()
+    lines = show.text(small_exhibit(), width=60, colors="none").splitlines()
     assert lines[0] == "<b>&\N{REPLACEMENT CHARACTER}"
     assert [line.rstrip() for line in lines[2:5]] == [
         "1 in 2×2   out 2×2   2 in 2×2   out 2×2   3 in 2×2   out 2×2",
@@ -346,21 +346,21 @@ def test_the_terminal_without_colours():
     ]
     assert lines[-3].rstrip() == "test 2 2×2   attempt 1 ✗ 2×2   attempt 2 ✓ 2×2   truth 2×2"
     assert max(map(len, lines)) == 60
-    narrow = show.text(small_exhibit(), width=59, colours="none").splitlines()
+    narrow = show.text(small_exhibit(), width=59, colors="none").splitlines()
     assert narrow[2].rstrip() == "1 in 2×2   out 2×2   2 in 2×2   out 2×2"
     assert narrow[6].rstrip() == "3 in 2×2   out 2×2"
 
 
 @pytest.mark.parametrize(("colours", "red"), [("full", "48;2;255;65;54"), ("256", "48;5;203")])
 def test_the_terminal_in_colours(colours, red):
-    found = show.text(small_exhibit(), width=30, colours=colours, symbols=True)
+    found = show.text(small_exhibit(), width=30, colors=colours, symbols=True)
     assert f"\x1b[{red}m" in found
     plain = re.sub(r"\x1b\[[0-9;]*m", "", found)
     assert max(map(len, plain.splitlines())) <= 30
     assert " 2 3" in plain
     assert all(line.count("\x1b[48") == 0 or "\x1b[0m" in line for line in found.splitlines())
     with pytest.raises(ValueError, match="'many'"):
-        show.text(small_exhibit(), colours="many")
+        show.text(small_exhibit(), colors="many")
 
 
 def test_the_svg_is_well_formed_and_holds_the_cells():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import time
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from solver import __version__, presets
 from solver.device import compute_dtype, pick_device
+from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.probes.catalogue import PROBES
 from solver.probes.crew import Progress, devices, groups, run
 from solver.probes.measured import Measured
@@ -143,3 +145,26 @@ def _per_task(measured: Measured) -> dict[str, dict]:
             own = dataclasses.asdict(marks[key][place])
             rows.setdefault(task.id, {})[" ".join(map(str, key))] = spent | own
     return rows
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="loops, views, steps, identity or ablate")
+    parser.add_argument("--weights", default="nano", help=WEIGHTS)
+    parser.add_argument("--set", dest="sample", default="held-out", help="held-out (default) or arc1-eval")
+    parser.add_argument("--limit", type=int, default=16, help="how many tasks, small ones first")
+    effort = parser.add_mutually_exclusive_group()
+    effort.add_argument("--seconds", type=duration, help="time of one fine-tuning (default: the probe's own)")
+    effort.add_argument("--steps", type=int, help="steps of one fine-tuning; the same seed then repeats exactly")
+    parser.add_argument("--views", type=int, help="views of each test input")
+    parser.add_argument("--loops", type=int, help="loop steps (default: as the weights were trained)")
+    add_machine(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>-probe-NAME")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    names = ("weights", "sample", "limit", "seconds", "steps", "views", "loops", "device", "workers", "seed", "out")
+    print(run_probe(arguments.name, **{name: getattr(arguments, name) for name in names}))
+
+
+COMMANDS = {"probe": Command(_options, _run)}

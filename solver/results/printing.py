@@ -1,4 +1,4 @@
-"""What the commands print: progress, the table of a run, scores, bundles. Text in, text out."""
+"""What the commands print: progress, the table of a run, scores. Text in, text out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tqdm import tqdm
 from solver.arc.tasks import load_solutions
 from solver.run.folder import read_log
 from solver.run.pipeline import Progress
-from solver.weights import checkpoint
 from submission.document import read
 from submission.score import score
 from voting import load_pools
@@ -100,29 +99,6 @@ def spread(scores: list[float]) -> str:
     """Mean, standard deviation and range of the scores (0 to 1) of runs that differ in their seed."""
     mean, low, high = statistics.mean(scores), min(scores), max(scores)
     return f"mean {mean:.2%}, standard deviation {statistics.stdev(scores):.2%}, from {low:.2%} to {high:.2%}"
-
-
-def weights_table() -> str:
-    """The bundles inside the package."""
-    lines = []
-    for bundle in checkpoint.bundled():
-        card = bundle.card
-        data = ", ".join(f"{name} {count}" for name, count in card["pairs"].items())
-        many = card.get("processes", 1)
-        where = card["device"] if many == 1 else f"{many} processes, each {card['device']}"
-        lines += [
-            f"{bundle.name}: {card['parameters']:,} parameters, {card['bytes'] / 1e6:.1f} MB, sha256 {card['sha256']}",
-            f"  trained for {card['seconds'] / 60:.0f} minutes on {where}: {card['steps']:,} steps, "
-            f"{card['samples']:,} samples; to be scored on {card['target']}",
-            f"  {card['pairs_trained_on']:,} different pairs: {data}",
-        ]
-        if held := card.get("held_out_score"):
-            low, high = held["interval"]
-            lines.append(
-                f"  held out: {held['score']:.1%} [{low:.1%}, {high:.1%}] of {held['tasks']} {held['what']}, "
-                f"{held['core_seconds_a_task']} core-seconds each"
-            )
-    return "\n".join(lines) or "no weights are bundled"
 
 
 def _minutes(seconds: float) -> str:

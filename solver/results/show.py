@@ -58,20 +58,20 @@ def find(name: str) -> list[Exhibit]:
     raise ValueError(f"{name!r} is neither a file nor a task of {', '.join(datasets.SOURCES)}")
 
 
-def text(exhibit: Exhibit, width: int = 80, colours: str = "full", symbols: bool = False) -> str:
+def text(exhibit: Exhibit, width: int = 80, colors: str = "full", symbols: bool = False) -> str:
     """The task as lines of at most `width` characters where its grids allow it; ends with a line break.
 
-    colours: "full" (24 bits), "256", or "none", for a file or a terminal without colours, which shows the
-    digits. symbols: digits on top of the colours. ValueError for any other `colours`.
+    colors: "full" (24 bits), "256", or "none", for a file or a terminal without colours, which shows the
+    digits. symbols: digits on top of the colours. ValueError for any other `colors`.
     """
-    if colours not in ("full", "256", "none"):
-        raise ValueError(f"colours are full, 256 or none, not {colours!r}")
+    if colors not in ("full", "256", "none"):
+        raise ValueError(f"colours are full, 256 or none, not {colors!r}")
     cell = 1 if 2 * exhibit.task.largest_side > width else 2
     lines = [_plain(exhibit.task.id)]
     for row in _rows(exhibit):
         units = []
         for unit in row:
-            drawn = [_block_lines(block, cell, colours, symbols) for block in unit]
+            drawn = [_block_lines(block, cell, colors, symbols) for block in unit]
             together = _width(drawn)
             units += [(together, _side_by_side(drawn, width))] if together <= width else drawn
         lines += ["", *_side_by_side(units, width)]
@@ -133,25 +133,25 @@ def _block(name: str, grid: Grid) -> _Block:
     return _Block(f"{name} {grid.shape[0]}×{grid.shape[1]}", grid)
 
 
-def _block_lines(block: _Block, cell: int, colours: str, symbols: bool) -> tuple[int, list[str]]:
+def _block_lines(block: _Block, cell: int, colors: str, symbols: bool) -> tuple[int, list[str]]:
     """How many characters wide, and the lines, each exactly so wide on the screen."""
     wide = max(len(block.title), cell * block.grid.shape[1])
     rest = " " * (wide - cell * block.grid.shape[1])
     lines = [block.title.ljust(wide)]
     for row in block.grid.tolist():
-        if colours == "none":
+        if colors == "none":
             lines.append("".join(("." if c == 0 else str(c)).ljust(cell) for c in row) + rest)
         else:
-            cells = [_paint(c, (str(c) if symbols else "").rjust(cell), colours) for c in row]
+            cells = [_paint(c, (str(c) if symbols else "").rjust(cell), colors) for c in row]
             lines.append("".join(cells) + "\x1b[0m" + rest)
     return wide, lines
 
 
-def _paint(colour: int, content: str, colours: str) -> str:
-    text = 15 if colour in LIGHT_TEXT else 16
-    if colours == "256":
-        return f"\x1b[48;5;{NEAREST[colour]}m\x1b[38;5;{text}m{content}"
-    red, green, blue = (int(PALETTE[colour][i : i + 2], 16) for i in (1, 3, 5))
+def _paint(color: int, content: str, colors: str) -> str:
+    text = 15 if color in LIGHT_TEXT else 16
+    if colors == "256":
+        return f"\x1b[48;5;{NEAREST[color]}m\x1b[38;5;{text}m{content}"
+    red, green, blue = (int(PALETTE[color][i : i + 2], 16) for i in (1, 3, 5))
     return f"\x1b[48;2;{red};{green};{blue}m\x1b[38;5;{text}m{content}"
 
 

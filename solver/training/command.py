@@ -1,7 +1,8 @@
-"""What `tinyarc train` does: collect the sources, train until the limit, write a bundle with its card."""
+"""`tinyarc train`, and its options: collect the sources, train until the limit, write a bundle with its card."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import shlex
@@ -15,8 +16,9 @@ import torch
 
 from solver.arc import datasets
 from solver.device import pick_device, prepare
+from solver.options import Command, duration
 from solver.training.parallel import World
-from solver.training.presets import TrainConfig
+from solver.training.presets import TRAIN_PRESETS, TrainConfig
 from solver.training.pretrain import Limit, Trainer, train
 from solver.training.sources import collect
 from solver.weights import checkpoint
@@ -171,3 +173,46 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", default="nano")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--budget", type=duration, help="training time in all, e.g. 60m")
+    budget.add_argument("--steps", type=int)
+    parser.add_argument("--piece", type=duration, help="stop after this much of the budget; --resume goes on")
+    parser.add_argument("--out", type=Path, default=None, help="folder (default checkpoints/PRESET)")
+    parser.add_argument("--resume", type=Path, default=None, metavar="DIR", help="continue in this folder")
+    parser.add_argument("--continue", dest="go_on", action="store_true", help="resume if there is a checkpoint")
+    parser.add_argument("--init", metavar="BUNDLE", help="a new training begins with these weights")
+    parser.add_argument("--warm", action="store_true", help="with --resume: extend from the decayed weights")
+    parser.add_argument("--rearc", type=Path, default=Path("../shared/data/rearc.npz"))
+    parser.add_argument("--conceptarc", type=Path, default=Path("../shared/data/conceptarc.json"))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.preset not in TRAIN_PRESETS:
+        raise ValueError(f"no preset is called {arguments.preset!r}; choose from {', '.join(TRAIN_PRESETS)}")
+    bundle = train_bundle(
+        TRAIN_PRESETS[arguments.preset](),
+        Limit(arguments.budget, arguments.steps),
+        arguments.resume or arguments.out or Path("checkpoints") / arguments.preset,
+        resume=arguments.resume is not None,
+        go_on=arguments.go_on,
+        warm=arguments.warm,
+        init=arguments.init,
+        rearc=arguments.rearc,
+        conceptarc=arguments.conceptarc,
+        device=arguments.device,
+        seed=arguments.seed,
+        piece=arguments.piece,
+    )
+    if bundle is None:  # paused, or not the first of several processes
+        return
+    print(f"{bundle.path}: {bundle.card['parameters']:,} parameters, sha256 {bundle.card['sha256'][:16]}")
+    print(log_table(bundle.card["log"]))
+
+
+COMMANDS = {"train": Command(_options, _run)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from solver.arc.expected import needed_side
 from solver.arc.tasks import Task, load_challenges
 from solver.device import pick_device
 from solver.learn.canvas import choose_size
+from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.presets import SolveConfig
 from solver.probes.plot import require_matplotlib
 from solver.run.dryrun import tables
@@ -126,3 +129,39 @@ def _lanes(profile: Profile, where: torch.device, workers: int | None, tasks: in
 
 def _slots(task: Task, config: SolveConfig) -> int:
     return len(task.support) if config.leave_one_out else 1
+
+
+def fault(text: str) -> tuple[str, float]:
+    """The type of `--fault`: `worker@3h`, `worker2@90m`, `parent@5h` -> who dies, and after how many seconds."""
+    match = re.fullmatch(r"(worker\d*|parent)@(.+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no fault; write worker@3h, worker2@90m or parent@5h")
+    return match[1], duration(match[2])
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("challenges", type=Path, metavar="CHALLENGES.json")
+    parser.add_argument("--profile", default="here", help="l4x4, t4x2, p100, h100, cpu or here (default)")
+    parser.add_argument("--weights", default="nano", help=WEIGHTS)
+    limits = parser.add_mutually_exclusive_group()
+    limits.add_argument("--budget", type=duration, help="time for everything, e.g. 6m or 11h40m")
+    limits.add_argument("--steps", type=int, help="fine-tuning steps a task, without a budget")
+    parser.add_argument("--views", type=int, help="views of each test input")
+    parser.add_argument("--leave-one-out", action="store_true", help="a copy per support, trained without it")
+    add_machine(parser, device="the one to measure: auto, cpu, cuda, cuda:1 ...")
+    parser.add_argument("--limit", type=int, help="only the first so many tasks")
+    guess = parser.add_mutually_exclusive_group()
+    guess.add_argument("--easy", type=float, default=0.15, help="share of tasks taken to settle early (default 0.15)")
+    guess.add_argument("--like", dest="run_as", type=Path, metavar="RUN_DIR", help="tasks do as those of this run did")
+    parser.add_argument("--fault", dest="faults", type=fault, action="append", default=[], metavar="WHO@TIME",
+                        help="worker@3h, worker2@90m or parent@5h: it dies then; may be given again")  # fmt: skip
+    parser.add_argument("--svg", type=Path, default=Path("dry-run.svg"), help="the picture (default dry-run.svg)")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    names = ("profile", "budget", "weights", "steps", "views", "leave_one_out", "device", "workers", "limit")
+    names += ("easy", "run_as", "faults", "svg")
+    print(dry_run(arguments.challenges, **{name: getattr(arguments, name) for name in names}))
+
+
+COMMANDS = {"dry-run": Command(_options, _run)}
