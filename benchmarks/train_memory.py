@@ -61,15 +61,10 @@ def main() -> None:
         cost = step_cost(config, sources, size)
         samples = config.batch_cells // size**2
         print(
-            f"{size:6} {samples:8} {samples * tokens(config.model, size):8} {cost.flops / 1e12:13.2f} "
+            f"{size:6} {samples:8} {samples * config.model.tokens(size):8} {cost.flops / 1e12:13.2f} "
             f"{cost.before / 1e9:10.2f} {cost.kept / 1e9:21.2f} {cost.peak / 1e9:10.2f}",
             flush=True,
         )
-
-
-def tokens(model: ModelConfig, size: int) -> int:
-    """Tokens of one sample."""
-    return (size // model.patch) ** 2 + model.task_tokens + 10
 
 
 def step_cost(config: TrainConfig, sources: Sources, size: int, dtype: torch.dtype = torch.bfloat16) -> Cost:

@@ -50,7 +50,7 @@ def main() -> None:
             tera = rate * flops(config.model, size) / 1e12
             peak = product_rate(device, trainer.dtype)
             ready = time.monotonic() - begun - arguments.seconds
-            tokens = rate * _length(config.model, size)
+            tokens = rate * config.model.tokens(size)
             lines.append(
                 f"{name:5} {size:6} {config.batch_cells // size**2:6} {rate:10.0f} {tokens:12.0f} {tera:8.2f} "
                 f"{peak:8.2f} {tera / peak:6.1%} {ready:7.1f}"
@@ -63,14 +63,10 @@ def main() -> None:
 
 def flops(config: ModelConfig, size: int) -> float:
     """Floating-point operations of one sample's training step."""
-    length = _length(config, size)
+    length = config.tokens(size)
     matrices = config.width * (4 * config.width + 3 * config.hidden)
     block = 2 * length * matrices + 4 * length**2 * config.width
     return 3.0 * config.loops * config.blocks * block
-
-
-def _length(config: ModelConfig, size: int) -> int:
-    return (size // config.patch) ** 2 + config.task_tokens + 10
 
 
 def _samples_per_second(trainer: Trainer, seconds: float) -> float:

@@ -125,7 +125,7 @@ def copy_bytes(network: Network, size: int, config: AdaptConfig, device: torch.d
     # have another type, a copy in that type for every use.
     graphs = 1 if config.supervision == "detached" else model.loops
     state = weights * (6 * 4 + (2 * graphs if half else 0))
-    tokens = config.batch * (model.task_tokens + 10 + (size // model.patch) ** 2)
+    tokens = config.batch * model.tokens(size)
     written_out = device.type == "cpu" and dtype == torch.bfloat16
     saved = graphs * _saved_by_loop(model, size, 2 if half else 4, written_out)
     # The backward pass of a block holds about as much again as the block saved.
@@ -135,7 +135,7 @@ def copy_bytes(network: Network, size: int, config: AdaptConfig, device: torch.d
 
 def _saved_by_loop(model: ModelConfig, size: int, bytes: int, written_out: bool) -> float:
     """Bytes saved per token by one loop step: the blocks, the head and the loss. Counted in `solver.model.blocks`."""
-    length = model.task_tokens + 10 + (size // model.patch) ** 2
+    length = model.tokens(size)
     # Of width: both norms' inputs and outputs, q, k and v, q and k turned and scaled, attention's output twice.
     block = 14 * model.width
     # Of hidden: gate and value, silu, the convolution's input, value with it, the product.

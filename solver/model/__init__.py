@@ -1,4 +1,4 @@
-"""The network: blocks, how they are looped, how a task conditions them. No input or output here."""
+"""The network: `network` reads from top to bottom, `config` has the sizes. Imports torch only."""
 
 from solver.model.config import MODELS, ModelConfig
 from solver.model.network import Network

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TOKENS = 12
+"""What a canvas cell can hold: ten colours, background, border; see `solver.learn.canvas`."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that decides the network's shape. `patch` canvas cells a side make one token."""
+    """Everything that decides the network's shape."""
 
-    width: int = 128
-    heads: int = 4
-    hidden: int = 256
-    blocks: int = 2
-    loops: int = 4
-    patch: int = 1
-    task_tokens: int = 4
+    width: int = 128  # of a token's state
+    heads: int = 4  # of attention; width is a multiple of 4 x heads
+    hidden: int = 256  # width inside the gated MLP
+    blocks: int = 2  # different blocks in one loop step
+    loops: int = 4  # loop steps
+    patch: int = 1  # canvas cells a side that make one token, 1 or 2
+    task_tokens: int = 4  # learned tokens that say which task it is
 
     def __post_init__(self) -> None:
         if self.width % (4 * self.heads):
             raise ValueError(f"width {self.width} is not a multiple of 4 x heads = {4 * self.heads}")
         if self.patch not in (1, 2):
             raise ValueError(f"patch {self.patch} is neither 1 nor 2")
+
+    @property
+    def prefix(self) -> int:
+        """Tokens in front of the cells: the task's, and one for each colour."""
+        return self.task_tokens + 10
+
+    def tokens(self, size: int) -> int:
+        """Tokens of a canvas of `size`, prefix included."""
+        return self.prefix + (size // self.patch) ** 2
 
 
 MODELS = {

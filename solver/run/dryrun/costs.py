@@ -39,7 +39,7 @@ def forward_flops(model: ModelConfig, size: int) -> float:
     """Floating-point operations of one canvas of `size` through all loop steps: products and convolutions, as
     torch.utils.flop_counter counts them. A step that trains takes three times as many."""
     cells = (size // model.patch) ** 2
-    length = cells + model.task_tokens + 10
+    length = model.tokens(size)
     products = 2 * length * (4 * model.width**2 + 3 * model.width * model.hidden)
     attention = 4 * length**2 * model.width
     convolution = 18 * cells * model.hidden
