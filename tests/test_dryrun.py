@@ -34,7 +34,9 @@ def machine(factor=1.0, *, startup=5.0, fits=None, step=0.0):
 
 def tasks(count, easy=0.15):
     outlooks = assumed([f"t{n}" for n in range(count)], easy)
-    return [SimTask(name, SIZES[n % 5], 1 + (n % 7 == 0), 1, own) for n, (name, own) in enumerate(outlooks.items())]
+    return [
+        SimTask(name, SIZES[n % 5], 1 + (n % 7 == 0), 1, outlook) for n, (name, outlook) in enumerate(outlooks.items())
+    ]
 
 
 def steps(result):
@@ -44,14 +46,14 @@ def steps(result):
 @pytest.mark.parametrize(("config", "workers"), [(CPU, 2), (GPU, 4)], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("budget", [1200.0, 12000.0])
 def test_the_budget_is_kept_and_the_first_round_is_early(config, workers, budget):
-    many = tasks(60)
-    result = Simulation(many, config, machine(step=0.01), workers, budget).run()
+    sixty = tasks(60)
+    result = Simulation(sixty, config, machine(step=0.01), workers, budget).run()
     assert result.end <= budget - 1.0
     assert not result.unanswered
     assert result.first_round <= 0.151 * budget  # a job ends with the step and the views that it has begun
     assert result.idle(workers) < 0.1
     again = {row["task"] for row in result.rows if row["copy"]}
-    assert again == {task.id for task in many if task.outlook is not EASY}
+    assert again == {task.id for task in sixty if task.outlook is not EASY}
     assert all(box.end <= budget for box in result.boxes)
     lanes = [sorted((b.start, b.end) for b in result.boxes if b.worker == w) for w in range(workers)]
     assert all(a[1] <= b[0] + 1e-9 for lane in lanes for a, b in itertools.pairwise(lane))
@@ -135,7 +137,7 @@ def test_a_job_does_what_its_seconds_allow():
     assert seconds == pytest.approx(8.8 + 1.6)
     seconds, [row] = do(Job(("a",), 16, seconds=1000.0), one, CPU, box)
     assert row["steps"] == 1000
-    stack = [SimTask(name, 16, 1, 1, own) for name, own in (("a", EASY), ("b", EASY), ("c", Outlook()))]
+    stack = [SimTask(name, 16, 1, 1, outlook) for name, outlook in (("a", EASY), ("b", EASY), ("c", Outlook()))]
     _, rows = do(Job(("a", "b", "c"), 16, seconds=None), stack, CPU, box)
     assert [(row["steps"], row["settled"]) for row in rows] == [(60, True), (60, True), (300, False)]
     assert rows[0]["adapt_seconds"] == pytest.approx((0.5 + 60 * 0.3 + 240 * 0.1) / 3)

@@ -362,9 +362,9 @@ class Running:
 def test_signals_end_a_run_cleanly_and_leave_no_process(tmp_path):
     """One run folder: a worker is killed from outside, and the parent gets SIGTERM; resumed, it gets SIGINT before its
     worker can work. (What SIGKILL does to the parent, the soak below sees.)"""
-    many = datasets.demo_tasks(datasets.load("arc1-eval"), 24, largest_side=7)
+    small = datasets.demo_tasks(datasets.load("arc1-eval"), 24, largest_side=7)
     challenges, directory = tmp_path / "challenges.json", tmp_path / "run"
-    challenges.write_bytes(orjson.dumps(challenge_json(many)))
+    challenges.write_bytes(orjson.dumps(challenge_json(small)))
     inputs = load_challenges(challenges).test_inputs
     for send in (signal.SIGTERM, signal.SIGINT):
         run = Running(challenges, directory, "--run-dir" if send == signal.SIGTERM else "--resume", directory)

@@ -21,7 +21,7 @@ from solver.learn.predict import PredictConfig
 from solver.run.answers import Answers
 from solver.run.job import Outcome, run_job
 from solver.run.pipeline import solve
-from solver.run.process import HandSettings, LocalHand
+from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Job, Line
 from solver.run.workers import Workers
 from solver.seeds import stable_seed
@@ -161,7 +161,7 @@ def test_workers_that_cannot_start_are_an_error_not_a_loop(challenges, tmp_path)
     loaded = load_challenges(challenges)
     with (
         pytest.raises(RuntimeError, match="no worker process can be started"),
-        Workers([partial(LocalHand, HandSettings(replace(TOY, weights="gone"), 0, "cpu", 1))]) as crew,
+        Workers([partial(LocalProcess, WorkerSettings(replace(TOY, weights="gone"), 0, "cpu", 1))]) as crew,
     ):
         list(crew.run(Line([Job((loaded.tasks[0].id,), 8)]), {}))
 

@@ -16,7 +16,7 @@ from solver.presets import SolveConfig
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.catalogue import PROBES
 from solver.run.job import Outcome, failure
-from solver.run.process import HandSettings, LocalHand
+from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Job, Line
 from solver.run.workers import Workers
 
@@ -55,8 +55,8 @@ def run(
         jobs.append(Job(tuple(task.id for task in part), max(map(Bench.size, part))))
     runner = functools.partial(_measure, name=name, seconds=seconds)
     arms, errors = {}, {}
-    hires = [functools.partial(LocalHand, HandSettings(config, seed, place, 1, runner)) for place in places]
-    with Workers(hires) as crew:
+    starters = [functools.partial(LocalProcess, WorkerSettings(config, seed, place, 1, runner)) for place in places]
+    with Workers(starters) as crew:
         for report in crew.run(Line(jobs), {task.id: task for task in tasks}):
             for outcome in report.outcomes:
                 if "error" in outcome.row:

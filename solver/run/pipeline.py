@@ -26,7 +26,7 @@ from solver.run.answers import Answers
 from solver.run.folder import read_log, versions, write_json
 from solver.run.job import Outcome, failure, run_job
 from solver.run.planner import Planner
-from solver.run.process import HandSettings, LocalHand
+from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Budget
 from solver.run.team import Team
 from solver.run.wire import unpack_outcome
@@ -83,10 +83,10 @@ def solve(
         _check_same(directory, record)
     answers = Answers(directory, challenges, config.rule, out, keep=resume)
     sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
-    settings = [HandSettings(config, seed, own, threads, runner) for own in devices]
-    hires = [functools.partial(LocalHand, own) for own in settings] + (team.hires() if team else [])
+    settings = [WorkerSettings(config, seed, own, threads, runner) for own in devices]
+    starters = [functools.partial(LocalProcess, own) for own in settings] + (team.hires() if team else [])
     inputs = {task.id: len(task.test_inputs) for task in tasks}
-    planner = Planner(sizes, config, Budget(budget, spent=spent), len(hires), inputs=inputs)
+    planner = Planner(sizes, config, Budget(budget, spent=spent), len(starters), inputs=inputs)
     if resume:
         _take_up(directory, answers, planner)
     if source.resolve() != (directory / "challenges.json").resolve():
@@ -97,7 +97,7 @@ def solve(
         answers.take(outcome, outcome.row)
     with team.alive() if team else contextlib.nullcontext():
         if planner.open():
-            with Workers(hires) as crew:
+            with Workers(starters) as crew:
                 for report in crew.run(planner, {task.id: task for task in tasks}):
                     _hear(report, answers, planner)
                     answers.write()
@@ -117,7 +117,7 @@ def solve(
 def lend(team: Team, config: SolveConfig, tasks: list[Task], *, seed: int, device: str) -> None:
     """What a process of a team does that does not lead it: lends its device until the leader has finished."""
     devices, threads = places(pick_device(device), None, len(tasks), team)
-    team.follow({task.id: task for task in tasks}, HandSettings(config, seed, devices[0], threads))
+    team.follow({task.id: task for task in tasks}, WorkerSettings(config, seed, devices[0], threads))
 
 
 def _hear(report: Report, answers: Answers, planner: Planner) -> None:

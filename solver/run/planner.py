@@ -6,12 +6,12 @@ reported to it, no processes and no devices.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from solver.learn.predict import chunk_views
 from solver.presets import SolveConfig
-from solver.run.schedule import Budget, Job
-from solver.run.speeds import Speeds
+from solver.run.schedule import Budget, Job, Speeds
 
 
 def stack_size(config: SolveConfig, size: int, tasks: int, workers: int) -> int:
@@ -65,7 +65,7 @@ class Planner:
         self.returned: list[Job] = []
         self.again = 0
         self._ends: dict[int, float] = {}
-        self._counts = {s: sum(own == s for own in sizes.values()) for s in set(sizes.values())}
+        self._counts = Counter(sizes.values())
         self._total = sum(sizes.values())
 
     def known(self, task_id: str, copies: int, agreement: float) -> None:
@@ -185,10 +185,10 @@ class Planner:
         size, copy = states[0].size, states[0].copies
         # Without a budget stacks, and so rounding, must not depend on the number of workers.
         workers = 1 if self.budget.seconds is None else self.workers
-        many = stack_size(self.config, size, self._counts[size], workers)
-        own = [state.task_id for state in states if (state.size, state.copies) == (size, copy)][:many]
-        part = None if seconds is None else seconds * size * len(own) / weight
-        return Job(tuple(own), size, copy, part)
+        full = stack_size(self.config, size, self._counts[size], workers)
+        alike = [state.task_id for state in states if (state.size, state.copies) == (size, copy)][:full]
+        part = None if seconds is None else seconds * size * len(alike) / weight
+        return Job(tuple(alike), size, copy, part)
 
     def _time(self) -> float:
         return self.budget.left() - self.margin

@@ -25,7 +25,7 @@ class Kept(list):
 
 
 @dataclass(frozen=True)
-class HandSettings:
+class WorkerSettings:
     """What a worker process needs to know, once. `threads` are CPU threads of the process; `runner` does a job, as
     `solver.run.job.run_job` does."""
 
@@ -36,10 +36,10 @@ class HandSettings:
     runner: Callable[..., list[Outcome]] = run_job
 
 
-class LocalHand:
+class LocalProcess:
     """A process that answers READY once its weights are loaded, and then each (tasks, job) with outcomes."""
 
-    def __init__(self, settings: HandSettings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, settings), daemon=True)
@@ -59,7 +59,7 @@ class LocalHand:
         return self.process.exitcode
 
 
-def _serve(pipe: Connection, settings: HandSettings) -> None:
+def _serve(pipe: Connection, settings: WorkerSettings) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     device = torch.device(settings.device)
     prepare(device, settings.threads)

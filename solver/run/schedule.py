@@ -1,8 +1,9 @@
-"""A budget on a clock, the job that workers are given, and the plainest schedule: a line of jobs."""
+"""A budget on a clock, how fast the machine is, the job that workers are given; and the plainest schedule, a line."""
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +28,39 @@ class Budget:
         if self.seconds is None:
             return None
         return max(0.0, self.seconds + max(5.0, 0.005 * self.seconds) - self.elapsed())
+
+
+class Speeds:
+    """Mean seconds of one task's fine-tuning step and of one view, by canvas size.
+
+    A size not met yet is estimated from the nearest one met, by the number of cells. Times are a task's share of
+    its stack's, so they hold for stacks as they were.
+    """
+
+    def __init__(self) -> None:
+        self._spent: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    def learn(self, row: dict) -> None:
+        """Takes a log row of a copy that gave an answer; others say nothing about speed."""
+        if "error" in row:
+            return
+        for what, seconds, count in (
+            ("step", row["adapt_seconds"], row["steps"]),
+            ("view", row["predict_seconds"], sum(row["views"])),
+        ):
+            if count:
+                total = self._spent[what, row["canvas"]]
+                total[0] += seconds
+                total[1] += count
+
+    def seconds(self, what: str, size: int) -> float | None:
+        """Seconds of a "step" or a "view" of one task on canvases of `size`; None before anything was measured."""
+        known = [met for kind, met in self._spent if kind == what]
+        if not known:
+            return None
+        nearest = min(known, key=lambda met: abs(met - size))
+        seconds, count = self._spent[what, nearest]
+        return seconds / count * (size / nearest) ** 2
 
 
 @dataclass(frozen=True)
@@ -59,7 +93,7 @@ class Schedule(Protocol):
         """A job whose worker died comes back, to be handed out before all others."""
 
     def shrink(self, workers: int) -> None:
-        """From now on there are so many workers: on some device no process can be started."""
+        """From now on there are `workers` of them: on a device no process can be started."""
 
 
 class Line:

@@ -28,7 +28,7 @@ import torch.distributed as dist
 
 from solver.arc.tasks import Task
 from solver.run.folder import append_line, read_log
-from solver.run.process import READY, HandSettings, Kept, LocalHand
+from solver.run.process import READY, Kept, LocalProcess, WorkerSettings
 from solver.run.schedule import Job
 from solver.run.wire import Channel, pack_outcome, unpack_outcome
 
@@ -97,7 +97,7 @@ class Team:
         finally:
             over.set()
 
-    def follow(self, tasks: dict[str, Task], settings: HandSettings) -> None:
+    def follow(self, tasks: dict[str, Task], settings: WorkerSettings) -> None:
         """For all but the leader: works for it until it lets go. What is finished is kept in the run folder's
         `parts/rank-N.jsonl` before it is reported. RuntimeError if the leader is silent for long."""
         leader = _Signs(self.lasting, 0)
@@ -145,10 +145,10 @@ class _Post:
     """A follower at work in one attempt: a hand, hired anew whenever the leader asks, and the way to it."""
 
     def __init__(
-        self, store: dist.Store, rank: int, tasks: dict[str, Task], settings: HandSettings, kept: Path
+        self, store: dist.Store, rank: int, tasks: dict[str, Task], settings: WorkerSettings, kept: Path
     ) -> None:
         self.store, self.rank, self.tasks, self.settings, self.kept = store, rank, tasks, settings, kept
-        self.hand: LocalHand | None = None
+        self.hand: LocalProcess | None = None
         self.channel: Channel | None = None
         self.hired = 0
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ class _Post:
         if self.store.check([f"{self.rank}/hired/{self.hired}"]):
             self.close()
             self.channel = Channel(self.store, f"{self.rank}/{self.hired}", "up", "down")
-            self.hand, self.hired = LocalHand(self.settings), self.hired + 1
+            self.hand, self.hired = LocalProcess(self.settings), self.hired + 1
             if self.hired == 1:
                 for packed in read_log(self.kept):
                     self.channel.send({"kept": packed})

@@ -19,7 +19,7 @@ from solver.run.process import READY, Kept
 from solver.run.schedule import Job, Schedule
 
 
-class Hand(Protocol):
+class WorkerProcess(Protocol):
     """The process behind a worker. `pipe` says READY, takes (tasks, job) and gives outcomes; it closes when the
     process is gone."""
 
@@ -31,18 +31,18 @@ class Hand(Protocol):
 
 @dataclass
 class _Worker:
-    """A place that `hire` fills with a hand, anew when one dies. `ready` once its weights are loaded; `job` while
-    it works on one; `deaths` of hands that never got ready."""
+    """A device, and the process that works on it: `start` gives one, anew when one dies. `ready` once its weights are
+    loaded; `job` while it works on one; `deaths` of processes that never got ready."""
 
     number: int
-    hire: Callable[[], Hand]
+    start: Callable[[], WorkerProcess]
     deaths: int = 0
     ready: bool = False
     job: Job | None = None
     started: float = 0.0
 
     def __post_init__(self) -> None:
-        self.hand = self.hire()
+        self.process = self.start()
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Report:
 
 
 class Workers:
-    """`hires`: for each worker, what starts a process for it. A context manager: leaving it ends the processes."""
+    """`starters`: for each worker, what starts a process for it. A context manager: leaving it ends the processes."""
 
     TRIES = 2
     """Processes that may die of a task before it is given up, and of a device before it is."""
@@ -68,17 +68,17 @@ class Workers:
     up."""
 
     GRACE = 60.0
-    """A job of s seconds counts as hung after 2 s and so many seconds."""
+    """A job of s seconds counts as hung after 2 s + GRACE seconds."""
 
-    def __init__(self, hires: list[Callable[[], Hand]]) -> None:
-        self.workers = {number: _Worker(number, hire) for number, hire in enumerate(hires)}
+    def __init__(self, starters: list[Callable[[], WorkerProcess]]) -> None:
+        self.workers = {number: _Worker(number, start) for number, start in enumerate(starters)}
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_) -> None:
         for worker in self.workers.values():
-            worker.hand.stop()
+            worker.process.stop()
 
     def run(self, schedule: Schedule, tasks: dict[str, Task]) -> Iterator[Report]:
         """Works a schedule off. What the caller learns from a report may change what the schedule gives next.
@@ -91,21 +91,21 @@ class Workers:
             starting = [w for w in self.workers.values() if not w.ready] if schedule.open() else []
             if not busy and not starting:
                 return
-            heard = wait([w.hand.pipe for w in busy + starting], timeout=self._patience(busy, schedule))
+            heard = wait([w.process.pipe for w in busy + starting], timeout=self._patience(busy, schedule))
             if not heard and schedule.budget.patience() == 0:
                 yield from self._give_up(busy, schedule)
                 return
             for worker in [w for w in busy if not heard and self._overdue(w, schedule) == 0]:
-                job, outcomes = worker.job, self._bury(worker, schedule, "did not end in time")
+                job, outcomes = worker.job, self._replace(worker, schedule, "did not end in time")
                 schedule.idle(worker.number)
                 if outcomes:
                     yield Report(worker.number, job, outcomes, worker.started, schedule.budget.elapsed())
-            for worker in [w for w in busy + starting if w.hand.pipe in heard]:
+            for worker in [w for w in busy + starting if w.process.pipe in heard]:
                 job, outcomes = worker.job, []
                 try:
-                    message = worker.hand.pipe.recv()
+                    message = worker.process.pipe.recv()
                 except (EOFError, OSError):
-                    outcomes = self._bury(worker, schedule)
+                    outcomes = self._replace(worker, schedule)
                 else:
                     if isinstance(message, Kept):
                         yield Report(worker.number, None, message, 0.0, 0.0)
@@ -135,16 +135,16 @@ class Workers:
                 continue
             worker.job, worker.started = job, schedule.budget.elapsed()
             with contextlib.suppress(OSError):  # if it died while idle, its closed pipe will say so
-                worker.hand.pipe.send(([tasks[i] for i in job.task_ids], job))
+                worker.process.pipe.send(([tasks[i] for i in job.task_ids], job))
 
-    def _bury(self, worker: _Worker, schedule: Schedule, what: str = "died") -> list[Outcome]:
-        """Replaces a hand that is dead or to be ended; puts its tasks back one by one, or gives them up."""
-        code, job = worker.hand.stop(patience=1.0), worker.job
+    def _replace(self, worker: _Worker, schedule: Schedule, what: str = "died") -> list[Outcome]:
+        """Replaces a process that is dead or to be ended; puts its tasks back one by one, or gives them up."""
+        code, job = worker.process.stop(patience=1.0), worker.job
         deaths = 0 if worker.ready else worker.deaths + 1
         del self.workers[worker.number]
         if deaths < (self.KILLED if code is not None and code < 0 else self.TRIES):
             with contextlib.suppress(OSError):  # no memory for a process, say: the device is left out
-                self.workers[worker.number] = _Worker(worker.number, worker.hire, deaths)
+                self.workers[worker.number] = _Worker(worker.number, worker.start, deaths)
         if not self.workers:
             raise RuntimeError(f"no worker process can be started (exit code {code})")
         schedule.shrink(len(self.workers))
@@ -160,7 +160,7 @@ class Workers:
     def _give_up(self, busy: list[_Worker], schedule: Schedule) -> Iterator[Report]:
         """The budget is over: whoever is still busy is stopped."""
         for worker in busy:
-            worker.hand.stop()
+            worker.process.stop()
             del self.workers[worker.number]
             outcomes = [failure(i, worker.job.copy, "no answer by the end of the budget") for i in worker.job.task_ids]
             yield Report(worker.number, worker.job, outcomes, worker.started, schedule.budget.elapsed())

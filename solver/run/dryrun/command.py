@@ -56,7 +56,7 @@ def dry_run(
     """
     require_matplotlib()
     begun = time.monotonic()
-    own, where = find(profile), pick_device("cpu" if profile == "cpu" else device)
+    machine_kind, where = find(profile), pick_device("cpu" if profile == "cpu" else device)
     for option, value in (("workers", workers), ("steps", steps), ("views", views), ("limit", limit)):
         if value is not None and value < 1:
             raise ValueError(f"--{option} {value}: must be at least 1")
@@ -65,18 +65,18 @@ def dry_run(
     tasks = load_challenges(challenges).tasks[:limit]
     if not tasks:
         raise ValueError(f"{challenges}: holds no task")
-    kind = "cuda" if own.gpu else where.type
+    kind = "cuda" if machine_kind.gpu else where.type
     config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out)
     sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
     earlier = None if run_as is None else read_run(run_as)
-    lanes = _lanes(own, where, workers, len(tasks))
+    lanes = _lanes(machine_kind, where, workers, len(tasks))
     deaths = sorted((Fault(*fault) for fault in faults), key=lambda fault: fault.seconds)
     for fault in deaths:
         if fault.who not in ("parent", "worker", *(f"worker{n}" for n in range(lanes))):
             raise ValueError(f"--fault {fault.who}: is not parent, worker or one of worker0 to worker{lanes - 1}")
     sharing = 1 if budget is None else lanes
-    stacks = {size: stack_size(config, size, many, sharing) for size, many in Counter(sizes.values()).items()}
-    supposed = suppose(own, where, config, {t.id: (t, sizes[t.id]) for t in tasks}, stacks, lanes, earlier)
+    stacks = {size: stack_size(config, size, count, sharing) for size, count in Counter(sizes.values()).items()}
+    supposed = suppose(machine_kind, where, config, {t.id: (t, sizes[t.id]) for t in tasks}, stacks, lanes, earlier)
     machine = supposed.machine
     outlooks = assumed(list(sizes), easy) if earlier is None else like(earlier, sizes)
     simulated = [
@@ -89,7 +89,7 @@ def dry_run(
     done = time.monotonic()
     what = f"{len(tasks)} tasks, weights {weights}, "
     what += f"{config.adapt.steps} steps each" if budget is None else f"budget {tables.clock(budget)}"
-    draw(result, lanes, budget, config.first_share, f"dry run of {what}, {own.name}", svg)
+    draw(result, lanes, budget, config.first_share, f"dry run of {what}, {machine_kind.name}", svg)
     parts = [
         f"dry run         {what}, {config.predict.views} views",
         *supposed.said,
@@ -111,10 +111,10 @@ def _guess(outlooks: dict[str, Outlook], easy: float, earlier: Run | None) -> st
     """The line that says what nobody can know and what was taken in its place."""
     if earlier is not None:
         return f"assumed         tasks settle and agree as those of {earlier.name} did on the same canvas"
-    many = sum(outlook.settles is not None for outlook in outlooks.values())
+    easy_tasks = sum(outlook.settles is not None for outlook in outlooks.values())
     return (
-        f"assumed         {many} task{'s'[: many != 1]} ({easy:.0%}, by id) settle after {EASY.settles} steps and "
-        "agree, the others never do (--easy, --like)"
+        f"assumed         {easy_tasks} task{'s'[: easy_tasks != 1]} ({easy:.0%}, by id) settle after {EASY.settles} "
+        "steps and agree, the others never do (--easy, --like)"
     )
 
 

@@ -73,13 +73,13 @@ class _Counter(TorchDispatchMode):
 def scoring(
     task: Task, size: int, config: PredictConfig, views: int, device: torch.device
 ) -> Callable[[int], torch.Tensor]:
-    """A function that scores so many candidates under so many `views`, as `solver.learn.predict.predict` does with
+    """A function that scores a number of candidates under `views` views, as `solver.learn.predict.predict` does with
     those it has found; how many that would be depends on what the network has learned."""
-    some, place = draw_views(task, 0, size, replace(config, views=views), 0)
-    some = Views(some.elements.to(device), some.palettes.to(device))
+    drawn, place = draw_views(task, 0, size, replace(config, views=views), 0)
+    drawn = Views(drawn.elements.to(device), drawn.palettes.to(device))
     place = Placement(*(part.to(device) for part in (place.top, place.left, place.scale)))
     log_probs = torch.zeros(views, size, size, TOKENS, device=device)
-    return lambda many: likelihoods(pack([task.support[0].output] * many, device), log_probs, some, place, size)
+    return lambda count: likelihoods(pack([task.support[0].output] * count, device), log_probs, drawn, place, size)
 
 
 def count_operations(network: Network, task: Task, size: int, config: SolveConfig) -> Operations:
@@ -101,10 +101,10 @@ def count_operations(network: Network, task: Task, size: int, config: SolveConfi
             predict(single, task, 0, size, replace(config.predict, views=views, chunk=large, scored=1), seed=0, **where)
         return counter.count
 
-    def scored(many: int) -> int:
+    def scored(candidates: int) -> int:
         run = scoring(task, size, config.predict, 4, device)
         with _Counter() as counter:
-            run(many)
+            run(candidates)
         return counter.count
 
     one, two, wide = looked(4, 4), looked(8, 4), looked(8, 8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,9 +18,9 @@ from solver.run.dryrun.measure import measure
 from solver.run.dryrun.profiles import CUDA_STARTUP, Profile
 from solver.run.dryrun.work import Machine
 from solver.run.pipeline import places
-from solver.run.process import HandSettings
+from solver.run.process import WorkerSettings
 from solver.run.read import Run
-from solver.run.speeds import Speeds
+from solver.run.schedule import Speeds
 from solver.weights import checkpoint
 
 BUSY = 0.5
@@ -57,9 +57,9 @@ def suppose(
         if profile.devices is not None:
             said.append("                ESTIMATE: each of its devices is taken to be as fast as that run's")
         return Supposed(machine, bytes, said)
-    typical = {size: _middle_first([task for task, own in tasks.values() if own == size]) for size in stacks}
+    typical = {size: _middle_first([task for task, side in tasks.values() if side == size]) for size in stacks}
     if profile.rate is not None:
-        startup = measure({}, [HandSettings(config, 0, "cpu", 1)]).startup + CUDA_STARTUP
+        startup = measure({}, [WorkerSettings(config, 0, "cpu", 1)]).startup + CUDA_STARTUP
         size = min(stacks)
         counted = costs.count_operations(network, typical[size][0], size, config)
         found = {size: costs.estimate(profile, network.config, counted, config, size) for size in stacks}
@@ -75,16 +75,16 @@ def suppose(
     if profile.devices is not None:
         devices, threads = ["cpu"] * min(lanes, cpu_count()), 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    own = [HandSettings(config, 0, device, threads) for device in devices]
-    fitting = {size: some[: min(stacks[size], fits.get(size, stacks[size]))] for size, some in typical.items()}
-    measured = measure(fitting, own)
-    many = f"{len(devices)} worker{'s'[: len(devices) > 1]} at once"
-    said = [f"{head}; measured with {many} on {where}, start-up {measured.startup:.1f} s"]
+    settings = [WorkerSettings(config, 0, device, threads) for device in devices]
+    fitting = {size: alike[: min(stacks[size], fits.get(size, stacks[size]))] for size, alike in typical.items()}
+    measured = measure(fitting, settings)
+    crew = f"{len(devices)} worker{'s'[: len(devices) > 1]} at once"
+    said = [f"{head}; measured with {crew} on {where}, start-up {measured.startup:.1f} s"]
     if load > BUSY * cpu_count():
         said.append(f"                this machine is busy (load {load:.1f}): an idle one would do more")
     if profile.devices is not None:
         said.append("                ESTIMATE: each of its processors is taken to be as fast as one here")
-    return Supposed(Machine(measured.costs, measured.startup, fits), bytes, said)
+    return Supposed(replace(measured, fits=fits), bytes, said)
 
 
 def _memory(

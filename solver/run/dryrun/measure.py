@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import wait
 
 import torch
@@ -17,7 +17,8 @@ from solver.learn.predict import chunk_views, predict, trace
 from solver.model import Network, unstack
 from solver.presets import SolveConfig
 from solver.run.dryrun.costs import Cost, scoring
-from solver.run.process import READY, HandSettings, LocalHand
+from solver.run.dryrun.work import Machine
+from solver.run.process import READY, LocalProcess, WorkerSettings
 from solver.run.schedule import Job
 
 SECONDS = 1.0
@@ -27,22 +28,14 @@ SCORED = 8
 """Candidates whose scoring is timed."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """`startup`: seconds until a worker process was ready, all started at once; `costs` by canvas size."""
-
-    startup: float
-    costs: dict[int, Cost]
-
-
-def measure(by_size: dict[int, list[Task]], settings: list[HandSettings]) -> Measured:
+def measure(by_size: dict[int, list[Task]], settings: list[WorkerSettings]) -> Machine:
     """Measures with a worker for each of `settings` (their `runner` is replaced). `by_size`: for every canvas size the
-    tasks of one stack. RuntimeError if a worker dies."""
+    tasks of one stack. The start-up is the mean of all, started at once. RuntimeError if a worker dies."""
     begun = time.monotonic()
-    hands = [LocalHand(replace(own, runner=_measure_size)) for own in settings]
+    processes = [LocalProcess(replace(place, runner=_measure_size)) for place in settings]
     try:
         ready = []
-        waiting = {hand.pipe for hand in hands}
+        waiting = {process.pipe for process in processes}
         while waiting:
             for pipe in wait(list(waiting)):
                 if _hear(pipe) == READY:
@@ -50,13 +43,13 @@ def measure(by_size: dict[int, list[Task]], settings: list[HandSettings]) -> Mea
                     waiting.remove(pipe)
         costs = {}
         for size, tasks in sorted(by_size.items()):
-            for hand in hands:
-                hand.pipe.send((tasks, Job(tuple(task.id for task in tasks), size, seconds=SECONDS)))
-            costs[size] = mean([_hear(hand.pipe) for hand in hands])
+            for process in processes:
+                process.pipe.send((tasks, Job(tuple(task.id for task in tasks), size, seconds=SECONDS)))
+            costs[size] = mean([_hear(process.pipe) for process in processes])
     finally:
-        for hand in hands:
-            hand.stop()
-    return Measured(statistics.mean(ready), costs)
+        for process in processes:
+            process.stop()
+    return Machine(costs, statistics.mean(ready), {})
 
 
 def mean(costs: list[Cost]) -> Cost:

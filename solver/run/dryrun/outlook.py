@@ -37,7 +37,7 @@ def like(run: Run, sizes: dict[str, int]) -> dict[str, Outlook]:
     seen: dict[int, list[Outlook]] = {}
     for task_id, rows in sorted(run.log.items()):
         first = next((row for row in rows if "error" not in row), None)
-        pools = [pool for (own, _), pool in sorted(run.pools.items()) if own == task_id and len(pool)]
+        pools = [pool for (solved, _), pool in sorted(run.pools.items()) if solved == task_id and len(pool)]
         if first is None or not pools:
             continue
         shares = [RULES["count"](pool)[0].views / pool.total_views for pool in pools]
@@ -48,6 +48,6 @@ def like(run: Run, sizes: dict[str, int]) -> dict[str, Outlook]:
         raise ValueError(f"{run.directory}: has no answered task to go by")
     outlooks = {}
     for task_id, size in sizes.items():
-        known = seen[min(seen, key=lambda own: abs(own - size))]
+        known = seen[min(seen, key=lambda met: abs(met - size))]
         outlooks[task_id] = known[stable_seed("like", task_id) % len(known)]
     return outlooks

@@ -65,16 +65,16 @@ def by_size(
     spent = defaultdict(lambda: [0.0, 0, 0.0, 0])
     for row in result.rows:
         if "error" not in row:
-            own = spent[row["canvas"]]
-            own[0] += row["adapt_seconds"]
-            own[1] += row["steps"]
-            own[2] += row["predict_seconds"]
-            own[3] += sum(row["views"])
+            total = spent[row["canvas"]]
+            total[0] += row["adapt_seconds"]
+            total[1] += row["steps"]
+            total[2] += row["predict_seconds"]
+            total[3] += sum(row["views"])
     lines = ["canvas   tasks   ms a step   ms a view   stack" + ("   memory, estimate" if bytes else "")]
     for size in sorted(set(sizes.values())):
         adapt, steps, predict, views = spent[size]
         step, view = (f"{1e3 * a / b:.1f}" if b else "-" for a, b in ((adapt, steps), (predict, views)))
-        count = sum(own == size for own in sizes.values())
+        count = sum(side == size for side in sizes.values())
         line = f"{size:6} {count:7} {step:>11} {view:>11} {min(stacks[size], machine.fits.get(size, stacks[size])):7}"
         if bytes:
             line += f" {bytes[size] / GB:15.1f} GB"

@@ -53,7 +53,7 @@ def _groups(result: Result) -> list[tuple[str, str, list]]:
     most = max((box.copy for box in result.boxes if box.copy is not None), default=-1)
     for number in range(last + 1):
         label = f"copy {number + 1}" + (" and later" if number == last and most > last else "")
-        own = [b for b in result.boxes if b.copy is not None and not b.lost and min(b.copy, last) == number]
-        groups.append((label, COLOURS[number], own))
+        alike = [b for b in result.boxes if b.copy is not None and not b.lost and min(b.copy, last) == number]
+        groups.append((label, COLOURS[number], alike))
     groups.append(("lost", LOST, [box for box in result.boxes if box.copy is not None and box.lost]))
     return [group for group in groups if group[2]]

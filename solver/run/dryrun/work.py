@@ -44,8 +44,8 @@ def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) ->
         for part in parts:
             left = None if job.seconds is None else max(1.0, job.seconds - spent) * len(part) / waiting
             waiting -= len(part)
-            seconds, own = do(replace(job, seconds=left), part, config, replace(machine, fits={}))
-            spent, rows = spent + seconds, rows + own
+            seconds, part_rows = do(replace(job, seconds=left), part, config, replace(machine, fits={}))
+            spent, rows = spent + seconds, rows + part_rows
         return spent, rows
     cost = machine.costs[job.size]
     adapted, steps, settled = _adapt(job, tasks, config, cost)
@@ -97,7 +97,7 @@ def _adapt(job: Job, tasks: list[SimTask], config: SolveConfig, cost: Cost):
 def _predict(task: SimTask, now: float, until: float | None, config: SolveConfig, cost: Cost):
     """When the views of a task's test inputs are done, and how many each has got."""
     views = max(8, config.predict.views // task.slots)
-    many = [0] * task.tests
+    counts = [0] * task.tests
     for turn in range(task.slots):
         for index in range(task.tests):
             deadline = None
@@ -112,5 +112,5 @@ def _predict(task: SimTask, now: float, until: float | None, config: SolveConfig
             candidates = min(config.predict.scored, max(1.0, task.outlook.candidates * seen))
             now += candidates * (chunks * cost.score + seen * cost.score_view)
             now += 0.0 if turn else cost.test
-            many[index] += seen
-    return now, many
+            counts[index] += seen
+    return now, counts
