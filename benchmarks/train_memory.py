@@ -21,7 +21,6 @@ from pretend import Pretend, pretend
 from torch.utils.flop_counter import FlopCounterMode
 
 from solver.learn.objective import SUPERVISIONS
-from solver.model.config import ModelConfig
 from solver.training import pretrain
 from solver.training.optimizer import OPTIMIZERS
 from solver.training.presets import TRAIN_PRESETS, TrainConfig

@@ -1,5 +1,6 @@
-"""One block: pre-norm attention with 2D rotary positions and QK-norm, then a gated MLP with a 3x3 depthwise
-convolution (LoopViT puts it there too). Shape suffixes as in `stacking`; H, W: the token grid, P: prefix."""
+"""One block: tokens are mixed by attention with rotary positions and QK-norm (or by an MLP), then each passes a gated
+MLP with a 3x3 depthwise convolution (LoopViT puts it there too). Norms stand before the layers, or after the residual
+as in TRM. Shape suffixes as in `stacking`; P: prefix."""
 
 from __future__ import annotations
 
@@ -22,22 +23,31 @@ Rotary = tuple[Tensor, Tensor]
 
 
 @functools.lru_cache(maxsize=32)
-def rotary_table(side: int, prefix: int, head: int, dtype: torch.dtype, device: torch.device) -> Rotary:
-    """Cosines and sines (P + side², head / 2): the first half of the angles turns with the row, the second
-    with the column; prefix tokens are not turned."""
+def rotary_table(
+    side: int, prefix: int, head: int, dtype: torch.dtype, device: torch.device, kind: str = "2d"
+) -> Rotary:
+    """Cosines and sines (P + side², head / 2) of the angles by which cells are turned; prefix tokens are not.
+
+    `kind` "2d": the first half of the angles turns with the row, the second with the column; "1d": all with the
+    place in reading order; "none": nothing is turned."""
     with torch.inference_mode(False):  # the cached table must serve training too, whoever asked first
-        return _rotary_table(side, prefix, head, dtype, device)
+        angle = torch.cat([torch.zeros(prefix, head // 2), _angles(side, head // 2, kind)])
+        return angle.cos().to(device, dtype), angle.sin().to(device, dtype)
 
 
-def _rotary_table(side: int, prefix: int, head: int, dtype: torch.dtype, device: torch.device) -> Rotary:
-    quarter = head // 4
-    frequency = 32.0 ** -(torch.arange(quarter, dtype=torch.float32) / quarter)
+def _angles(side: int, count: int, kind: str) -> Tensor:
+    """Angles (side², count), in radians."""
+    if kind == "none":
+        return torch.zeros(side * side, count)
+    if kind == "1d":
+        frequency = 10000.0 ** -(torch.arange(count, dtype=torch.float32) / count)
+        return torch.arange(side * side, dtype=torch.float32)[:, None] * frequency
+    half = count // 2
+    frequency = 32.0 ** -(torch.arange(half, dtype=torch.float32) / half)
     line = torch.arange(side, dtype=torch.float32)
-    row = (line[:, None] * frequency)[:, None, :].expand(side, side, quarter)
-    column = (line[:, None] * frequency)[None, :, :].expand(side, side, quarter)
-    angle = torch.cat([row, column], dim=-1).reshape(side * side, 2 * quarter)
-    angle = torch.cat([torch.zeros(prefix, 2 * quarter), angle])
-    return angle.cos().to(device, dtype), angle.sin().to(device, dtype)
+    row = (line[:, None] * frequency)[:, None, :].expand(side, side, half)
+    column = (line[:, None] * frequency)[None, :, :].expand(side, side, half)
+    return torch.cat([row, column], dim=-1).reshape(side * side, count)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -79,19 +89,38 @@ class Attention(nn.Module):
         return linear(mixed.transpose(1, 2).reshape(tasks, batch, length, width), self.out)
 
 
+class TokenMixer(nn.Module):
+    """A gated MLP over the tokens of one canvas size, the same for every channel, in place of attention: TRM's variant
+    for small boards. As wide inside as there are tokens."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.canvas, self.length = config.canvas, config.tokens(config.canvas)
+        self.up = nn.Parameter(torch.randn(self.length, 2 * self.length) * self.length**-0.5)
+        self.down = nn.Parameter(torch.zeros(self.length, self.length))
+
+    def forward(self, x_NBLD: Tensor, rotary: Rotary) -> Tensor:
+        """(N, B, L, D) for the one L there is; `rotary` is not used, for the weights know every place."""
+        if x_NBLD.shape[2] != self.length:
+            raise ValueError(f"mixer 'mlp' is for canvases of {self.canvas} alone, not for {x_NBLD.shape[2]} tokens")
+        gate, value = linear(x_NBLD.transpose(2, 3), self.up).chunk(2, dim=-1)
+        return linear(F.silu(gate) * value, self.down).transpose(2, 3)
+
+
 class GatedMLP(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.up = nn.Parameter(torch.randn(config.width, 2 * config.hidden) * config.width**-0.5)
-        self.conv = nn.Parameter(torch.randn(config.hidden, 3, 3) / 3)
+        self.conv = nn.Parameter(torch.randn(config.hidden, 3, 3) / 3) if config.convolution else None
         self.down = nn.Parameter(torch.zeros(config.hidden, config.width))
 
     def forward(self, x_NBLD: Tensor, side: int) -> Tensor:
         gate, value = linear(x_NBLD, self.up).chunk(2, dim=-1)
-        prefix = value.shape[2] - side * side
-        cells = value[:, :, prefix:]
-        cells = cells + depthwise(cells, self.conv, side)
-        value = torch.cat([value[:, :, :prefix], cells], dim=2)
+        if self.conv is not None:
+            prefix = value.shape[2] - side * side
+            cells = value[:, :, prefix:]
+            cells = cells + depthwise(cells, self.conv, side)
+            value = torch.cat([value[:, :, :prefix], cells], dim=2)
         return linear(F.silu(gate) * value, self.down)
 
 
@@ -109,10 +138,14 @@ def depthwise(x_NBLE: Tensor, weight_E33: Tensor, side: int) -> Tensor:
 class Block(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention = Attention(config)
+        self.post = config.style == "post"
+        self.attention = Attention(config) if config.mixer == "attention" else TokenMixer(config)
         self.mlp = GatedMLP(config)
 
     def forward(self, x_NBLD: Tensor, side: int, rotary: Rotary) -> Tensor:
         """One step on (N, B, P + side², D); `rotary` from `rotary_table`."""
+        if self.post:
+            x_NBLD = norm(x_NBLD + self.attention(x_NBLD, rotary))
+            return norm(x_NBLD + self.mlp(x_NBLD, side))
         x_NBLD = x_NBLD + self.attention(norm(x_NBLD), rotary)
         return x_NBLD + self.mlp(norm(x_NBLD), side)

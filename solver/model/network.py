@@ -1,20 +1,32 @@
 """The whole network, read from top to bottom: canvases in, logits over tokens after every loop step out.
 
 `Network` embeds the cells and reads the answer; `TaskConditioning` makes the prefix of tokens that says which task it
-is and through which view; `LoopedBlocks` loops the blocks. Layers are in `blocks`; how one set of them serves a stack
-of tasks is in `stacking`. Suffixes: N task, B batch, L token, D width; P prefix tokens, H and W the token grid.
+is and through which view; `LoopedBlocks` and `TwoStates` are the two ways to loop the blocks. Layers are in `blocks`,
+the encoder of example pairs is in `program`; how one set of weights serves a stack of tasks is in `stacking`.
+Suffixes: N task, B batch, L token, D width, P prefix tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from solver.model.blocks import Block, norm, rotary_table
+from solver.model.blocks import Block, Rotary, norm, rotary_table
 from solver.model.config import TOKENS, ModelConfig
-from solver.model.stacking import linear, lookup, spread
+from solver.model.program import ProgramEncoder, embed_cells
+from solver.model.stacking import linear, lookup, shared, spread
+
+
+class Step(NamedTuple):
+    """What a loop step gives: `logits` float32 (N, B, size, size, 12); `halt` float32 (N, B), the logit of the answer
+    being exact, None without a halting head; `states`, each (N, B, L, D): a later call may go on from them."""
+
+    logits: Tensor
+    halt: Tensor | None
+    states: tuple[Tensor, ...]
 
 
 class Network(nn.Module):
@@ -26,48 +38,53 @@ class Network(nn.Module):
         places = config.patch**2
         self.cell = nn.Parameter(torch.randn(places * TOKENS, config.width) * (0.5 / places**0.5))
         self.conditioning = TaskConditioning(config, tasks)
-        self.recursion = LoopedBlocks(config)
+        self.recursion = LoopedBlocks(config) if config.recursion == "looped" else TwoStates(config)
         self.head = nn.Parameter(torch.randn(config.width, places * TOKENS) * 0.02)
+        self.program = ProgramEncoder(config) if config.program_tokens else None
+        self.halting = HaltingHead(config) if config.supervision == "halting" else None
 
-    def forward(
+    def forward(self, *views: Tensor, **how) -> Iterator[Tensor]:
+        """Yields the logits alone of `steps`, which has the same arguments."""
+        for step in self.steps(*views, **how):
+            yield step.logits
+
+    def steps(
         self,
         canvas: Tensor,
         task: Tensor,
         elements: Tensor,
         palettes: Tensor,
         *,
+        examples: Tensor | None = None,
         loops: int | None = None,
+        states: tuple[Tensor, ...] | None = None,
         detach: bool = False,
         dtype: torch.dtype = torch.float32,
-    ) -> Iterator[Tensor]:
-        """Yields logits float32 (N, B, size, size, 12) after every loop step.
+    ) -> Iterator[Step]:
+        """Yields a `Step` after every loop step.
 
-        `canvas` int64 (N, B, size, size), tokens 0-11; `task` int64 (N, B), rows of the task table;
-        `elements` int64 (N, B) and `palettes` int64 (N, B, 10): the view each canvas is seen under.
-        `loops` defaults to the configuration's; `dtype` is that of the activations, weights stay as they are.
-        With `detach` every step is a graph of its own, so that each may be differentiated as it comes.
+        `canvas` int64 (N, B, size, size), tokens 0-11; `task` int64 (N, B), rows of the task table; `elements` int64
+        (N, B) and `palettes` int64 (N, B, 10): the view each canvas is seen under. A network with a program needs
+        `examples` int64 (N, B, E, 2, size, size): inputs and outputs of pairs of the task under the same views.
+        `loops` defaults to the configuration's; `states` are those to begin with, where that is possible (TRM);
+        `dtype` is that of the activations, weights stay as they are. With `detach` every step is a graph of its own,
+        so that each may be differentiated as it comes, and weights may change between them.
         """
         config = self.config
         side = canvas.shape[-1] // config.patch
 
         def embed() -> Tensor:
-            cells = self._embed_cells(canvas, side)
+            cells = embed_cells(self.cell, canvas, config.patch)
             prefix = self.conditioning(task, elements, palettes, self.cell[..., :10, :])
+            if self.program is not None:
+                assert examples is not None, "a program is read from examples"
+                prefix = torch.cat([prefix, self.program(examples, self.cell, dtype)], dim=2)
             return torch.cat([prefix, cells], dim=2).to(dtype)
 
-        for state in self.recursion(embed, side, loops or config.loops, detach=detach):
-            logits = linear(norm(state[:, :, config.prefix :]), self.head).float()
-            yield self._unpatch(logits, side)
-
-    def _embed_cells(self, canvas: Tensor, side: int) -> Tensor:
-        """(N, B, size, size) -> (N, B, side², D): the sum of the embeddings of a patch's cells."""
-        patch = self.config.patch
-        if patch == 1:
-            return lookup(self.cell, canvas.flatten(2))
-        cells = canvas.unflatten(3, (side, patch)).unflatten(2, (side, patch)).permute(0, 1, 2, 4, 3, 5)
-        cells = cells.reshape(*canvas.shape[:2], side * side, patch * patch)
-        place = torch.arange(patch * patch, device=canvas.device) * TOKENS
-        return lookup(self.cell, cells + place).sum(dim=3)
+        for after in self.recursion(embed, side, loops or config.loops, detach=detach, states=states):
+            logits = linear(norm(after[0][:, :, config.prefix :]), self.head).float()
+            halt = None if self.halting is None else self.halting(after[0])
+            yield Step(self._unpatch(logits, side), halt, after)
 
     def _unpatch(self, logits: Tensor, side: int) -> Tensor:
         """(N, B, side², patch² * 12) -> (N, B, size, size, 12)."""
@@ -95,15 +112,10 @@ class TaskConditioning(nn.Module):
     def forward(self, task: Tensor, elements: Tensor, palettes: Tensor, colors: Tensor) -> Tensor:
         """Prefix (N, B, tokens + 10, D) for `task` int64 (N, B), rows of the task table; `elements` int64
         (N, B) and `palettes` int64 (N, B, 10) of the views; `colors` (10, D) or (N, 10, D), cell embeddings."""
-        tokens = lookup(self.tasks, task).unflatten(-1, (self.tokens, self.width))
-        tokens = tokens + self._shared(self.position) + lookup(self.element, elements)[:, :, None]
-        palette = lookup(colors, palettes) + self._shared(self.name)
+        tokens = lookup(self.tasks, task).reshape(*task.shape, self.tokens, self.width)
+        tokens = tokens + shared(self.position) + lookup(self.element, elements)[:, :, None]
+        palette = lookup(colors, palettes) + shared(self.name)
         return torch.cat([tokens, palette], dim=2)
-
-    @staticmethod
-    def _shared(table: Tensor) -> Tensor:
-        """(T, D) or (N, T, D), broadcast over the batch: (N or 1, 1, T, D)."""
-        return table.reshape(-1, 1, *table.shape[-2:])
 
 
 class LoopedBlocks(nn.Module):
@@ -111,25 +123,95 @@ class LoopedBlocks(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.head = config.width // config.heads
+        self.head, self.rotary = config.width // config.heads, config.rotary
         self.step = nn.Parameter(torch.randn(config.loops, config.width) * 0.02)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
 
-    def forward(self, embed: Callable[[], Tensor], side: int, loops: int, *, detach: bool = False) -> Iterator[Tensor]:
-        """Yields the state (N, B, L, D) after each of `loops` steps; `embed()` gives the input, same shape.
+    def forward(
+        self,
+        embed: Callable[[], Tensor],
+        side: int,
+        loops: int,
+        *,
+        detach: bool = False,
+        states: tuple[Tensor, ...] | None = None,
+    ) -> Iterator[tuple[Tensor]]:
+        """Yields the state (N, B, L, D), alone in a tuple, after each of `loops` steps; `embed()` gives the input, same
+        shape.
 
         With `detach` no gradient flows from one step into the one before, and each has its own graph
         (Deep Improvement Supervision, 2025).
         """
+        assert states is None, "the steps of looped blocks are not alike: they begin with the first"
         embedded = embed()
         prefix = embedded.shape[2] - side * side
-        rotary = rotary_table(side, prefix, self.head, embedded.dtype, embedded.device)
+        rotary = rotary_table(side, prefix, self.head, embedded.dtype, embedded.device, self.rotary)
         state = torch.zeros_like(embedded)
         for loop in range(loops):
             step = spread(self.step[..., loop, :], embedded.dim(), embedded.dtype)
             state = (norm(state) if loop else state) + embedded + step
             for block in self.blocks:
                 state = block(state, side, rotary)
-            yield state
+            yield (state,)
             if detach and loop + 1 < loops:
                 state, embedded = state.detach(), embed()
+
+
+class TwoStates(nn.Module):
+    """TRM's recursion (Jolicoeur-Martineau 2025): one net, an answer y and a latent z.
+
+    A supervision step has H cycles of L times z <- net(x + y + z), then y <- net(y + z), and a gradient through the
+    last cycle only. Both states begin as zeros."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.head, self.rotary = config.width // config.heads, config.rotary
+        self.cycles, self.inner, self.bounded = config.cycles, config.inner, config.style == "post"
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+
+    def forward(
+        self,
+        embed: Callable[[], Tensor],
+        side: int,
+        loops: int,
+        *,
+        detach: bool = False,
+        states: tuple[Tensor, ...] | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields y and z, (N, B, L, D) each, after each of `loops` supervision steps, which are detached from one
+        another; begins with the `states` given. `embed()` gives x, same shape, anew for every step with `detach`."""
+        x = embed()
+        prefix = x.shape[2] - side * side
+        rotary = rotary_table(side, prefix, self.head, x.dtype, x.device, self.rotary)
+        y, z = states or (torch.zeros_like(x), torch.zeros_like(x))
+        for loop in range(loops):
+            if loop and detach:
+                x = embed()
+            with torch.no_grad():
+                for _ in range(self.cycles - 1):
+                    y, z = self._cycle(x, y, z, side, rotary)
+            y, z = self._cycle(x, y, z, side, rotary)
+            yield y, z
+            y, z = y.detach(), z.detach()
+
+    def _cycle(self, x: Tensor, y: Tensor, z: Tensor, side: int, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        for _ in range(self.inner):
+            z = self._net(x + y + z, side, rotary)
+        return self._net(y + z, side, rotary), z
+
+    def _net(self, state: Tensor, side: int, rotary: Rotary) -> Tensor:
+        for block in self.blocks:
+            state = block(state, side, rotary)
+        return state if self.bounded else norm(state)  # blocks with norms inside would let the states grow
+
+
+class HaltingHead(nn.Module):
+    """The logit (N, B) of an answer being exact, read off the first token of the answer state, as in TRM."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(config.width, 1))
+        self.bias = nn.Parameter(torch.full((1,), -2.0))
+
+    def forward(self, state_NBLD: Tensor) -> Tensor:
+        return (linear(norm(state_NBLD[:, :, :1]).float(), self.weight)[:, :, 0, 0] + self.bias.reshape(-1, 1)).float()

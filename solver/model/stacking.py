@@ -27,14 +27,19 @@ def lookup(table_VD: Tensor, index: Tensor) -> Tensor:
     """Rows `index` (N, ...) of a table (V, D), or of each task's own table (N, V, D): (N, ..., D)."""
     if table_VD.dim() == 2:
         return nn.functional.embedding(index, table_VD)
-    tasks, rows, width = table_VD.shape
+    tasks, rows, _ = table_VD.shape
     first = torch.arange(tasks, device=index.device) * rows
-    return nn.functional.embedding(index + first.view(-1, *[1] * (index.dim() - 1)), table_VD.reshape(-1, width))
+    return nn.functional.embedding(index + first.view(-1, *[1] * (index.dim() - 1)), table_VD.flatten(0, 1))
 
 
 def spread(vector_D: Tensor, dims: int, dtype: torch.dtype) -> Tensor:
     """A parameter (D,) or (N, D) shaped to broadcast against activations of `dims` dimensions (N, ..., D)."""
     return vector_D.to(dtype).reshape(-1, *[1] * (dims - 2), vector_D.shape[-1])
+
+
+def shared(table_TD: Tensor) -> Tensor:
+    """A table (T, D) or (N, T, D) shaped to broadcast over the batch: (N or 1, 1, T, D)."""
+    return table_TD[None, None] if table_TD.dim() == 2 else table_TD[:, None]
 
 
 def stack(network: nn.Module, copies: int, device: torch.device | None = None) -> nn.Module:
