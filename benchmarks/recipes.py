@@ -30,10 +30,10 @@ from solver.arc.expected import needed_side
 from solver.arc.tasks import Grid, Task
 from solver.device import compute_dtype, cpu_count, prepare
 from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.ballot import counted
 from solver.learn.canvas import choose_size, pack
 from solver.learn.predict import draw_views, likelihoods, look
 from solver.model import unstack
-from solver.probes.ballot import counted
 from solver.probes.measured import mark
 from solver.seeds import stable_seed
 from solver.weights import checkpoint

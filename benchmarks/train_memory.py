@@ -28,7 +28,7 @@ from solver.training.sources import Sources, collect
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """Of one step: floating-point operations; bytes of weights, average, optimizer and pairs, there `before` it; of all
     that is `kept` from its forward for its backward pass; and of everything at its `peak`."""
 
@@ -66,7 +66,7 @@ def main() -> None:
         )
 
 
-def step_cost(config: TrainConfig, sources: Sources, size: int, dtype: torch.dtype = torch.bfloat16) -> Cost:
+def step_cost(config: TrainConfig, sources: Sources, size: int, dtype: torch.dtype = torch.bfloat16) -> StepCost:
     """The cost of the second step on canvases of `size`, with all loop steps, when the optimizer has its state."""
     config = replace(config, mix={size: 1.0})
     with pretend() as device, mock.patch.object(pretrain, "training_dtype", return_value=dtype):
@@ -77,7 +77,7 @@ def step_cost(config: TrainConfig, sources: Sources, size: int, dtype: torch.dty
         before = device.peak = device.live
         with _Kept(device) as kept, FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
             trainer.train_step(0.9)
-    return Cost(counter.get_total_flops(), before, kept.most, device.peak)
+    return StepCost(counter.get_total_flops(), before, kept.most, device.peak)
 
 
 class _Kept:

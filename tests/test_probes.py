@@ -12,11 +12,11 @@ import torch
 from solver import presets
 from solver.arc import datasets
 from solver.learn.adapt import AdaptConfig
+from solver.learn.ballot import Ballot
 from solver.learn.predict import PredictConfig
 from solver.model import Network
 from solver.model.config import MODELS
 from solver.probes import ablate, command
-from solver.probes.ballot import Ballot
 from solver.probes.bench import Bench
 from solver.probes.catalogue import PROBES
 from solver.probes.crew import groups

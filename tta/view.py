@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,23 @@ class Views:
 
     def __len__(self) -> int:
         return self.elements.shape[0]
+
+    def __getitem__(self, index: slice | torch.Tensor) -> Views:
+        """Some of the views, by a slice, their numbers or a mask."""
+        return self.each(lambda tensor: tensor[index])
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Views:
+        """The views whose elements and palettes are `change` of these."""
+        return Views(change(self.elements), change(self.palettes))
+
+    def to(self, device: torch.device | str) -> Views:
+        """The same views on another device."""
+        return self.each(lambda tensor: tensor.to(device))
+
+    def restricted(self, *, turn: bool = True, recolor: bool = True) -> Views:
+        """The views as they are; without `turn` their elements, without `recolor` their palettes are the identity."""
+        plain = identity_views(len(self), self.elements.device)
+        return Views(self.elements if turn else plain.elements, self.palettes if recolor else plain.palettes)
 
     def inverse(self) -> Views:
         """The views that undo these, one for one."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from solver.arc.tasks import Pair
-from solver.learn.augment import Augmentation, Plan, draw_plan, pack_pairs, render_plan
+from solver.learn.augment import Augmentation, Plan, draw_plan, pair_table, render_plan
 from solver.learn.canvas import Placement
 from solver.learn.objective import backward, exact
 from solver.learn.stacked_adamw import ScaledAdamW, StackedAdamW
@@ -219,9 +219,9 @@ class _Feed:
 
     def __init__(self, slots: Sequence[Slot], size: int, config: AdaptConfig, device: torch.device) -> None:
         self.size, self.config, self.device = size, config, device
-        self.tables = [pack_pairs(slot.pairs) for slot in slots]
+        self.tables = [pair_table(slot.pairs) for slot in slots]
         self.generators = [torch.Generator().manual_seed(slot.seed) for slot in slots]
-        self.table = pack_pairs([pair for slot in slots for pair in slot.pairs], device)
+        self.table = pair_table([pair for slot in slots for pair in slot.pairs], device)
         self.firsts = [sum(len(s.pairs) for s in slots[:i]) for i in range(len(slots))]
         self.drawn = 0
         self.plans: list[Plan] = []
@@ -232,7 +232,7 @@ class _Feed:
         for name in ("tables", "generators", "firsts"):
             setattr(self, name, [getattr(self, name)[i] for i in wanted])
         copies = copies.to(self.device)
-        self.plans = [plan.part(lambda t: t.unflatten(0, (count, -1))[copies].flatten(0, 1)) for plan in self.plans]
+        self.plans = [plan.each(lambda t: t.unflatten(0, (count, -1))[copies].flatten(0, 1)) for plan in self.plans]
 
     def next(self) -> tuple[torch.Tensor, torch.Tensor, Views]:
         """Canvases and targets (N, B, size, size) of the next step, and their N * B views, slot by slot."""

@@ -23,7 +23,7 @@ class PairTable:
         return PairTable(self.inputs.to(device), self.outputs.to(device))
 
 
-def pack_pairs(pairs: Sequence[Pair], device: torch.device | str = "cpu") -> PairTable:
+def pair_table(pairs: Sequence[Pair], device: torch.device | str = "cpu") -> PairTable:
     """A table of pairs, in order."""
     return PairTable(pack([p.input for p in pairs], device), pack([p.output for p in pairs], device))
 
@@ -49,11 +49,9 @@ class Plan:
     views: Views
     place: Placement
 
-    def part(self, pick: Callable[[torch.Tensor], torch.Tensor]) -> Plan:
-        """The plan whose every tensor is `pick` of this one's."""
-        views = Views(pick(self.views.elements), pick(self.views.palettes))
-        place = Placement(pick(self.place.top), pick(self.place.left), pick(self.place.scale))
-        return Plan(pick(self.which), views, place)
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Plan:
+        """The plan whose every tensor is `change` of this one's."""
+        return Plan(change(self.which), self.views.each(change), self.place.each(change))
 
 
 def draw_plan(
@@ -68,13 +66,11 @@ def draw_plan(
     device = which.device
     if views is None:
         drawn = random_views(len(which), generator, fix_zero=augmentation.fix_zero, device=device)
-        elements = drawn.elements if augmentation.turn else torch.zeros_like(drawn.elements)
-        plain = torch.arange(10, device=device).expand_as(drawn.palettes)
-        palettes = drawn.palettes if augmentation.recolor else plain
+        views = drawn.restricted(turn=augmentation.turn, recolor=augmentation.recolor)
         if augmentation.viewed < 1.0:
             viewed = torch.rand(len(which), generator=generator, device=device) < augmentation.viewed
-            elements, palettes = elements * viewed, torch.where(viewed[:, None], palettes, plain)
-        views = Views(elements, palettes)
+            plain = torch.arange(10, device=device)
+            views = Views(views.elements * viewed, torch.where(viewed[:, None], views.palettes, plain))
     height = torch.maximum(pairs.inputs.height[which], pairs.outputs.height[which])
     width = torch.maximum(pairs.inputs.width[which], pairs.outputs.width[which])
     height, width = view_size(views.elements, height, width)

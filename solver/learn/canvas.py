@@ -8,7 +8,7 @@ Everything is a gather on the device, for whole batches at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +60,18 @@ class Placement:
     top: torch.Tensor
     left: torch.Tensor
     scale: torch.Tensor
+
+    def __getitem__(self, index: slice | torch.Tensor) -> Placement:
+        """Some of the places, by a slice, their numbers or a mask."""
+        return self.each(lambda tensor: tensor[index])
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Placement:
+        """The places whose every tensor is `change` of these."""
+        return Placement(change(self.top), change(self.left), change(self.scale))
+
+    def to(self, device: torch.device | str) -> Placement:
+        """The same places on another device."""
+        return self.each(lambda tensor: tensor.to(device))
 
 
 def random_placement(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from solver.arc.expected import expected_colors, expected_size
-from solver.arc.tasks import MAX_SIDE, Task
+from solver.arc.tasks import MAX_SIDE, Grid, Task
 from solver.learn.canvas import (
     BACKGROUND,
     TOKENS,
@@ -58,9 +58,7 @@ def draw_views(task: Task, test_index: int, size: int, config: PredictConfig, se
     grid = task.test_inputs[test_index]
     generator = torch.Generator().manual_seed(seed)
     views = spread_views(config.views, generator, fix_zero=config.fix_zero)
-    elements = views.elements if config.turn else torch.zeros_like(views.elements)
-    plain = torch.arange(10).expand_as(views.palettes).contiguous()
-    views = Views(elements, views.palettes if config.recolor else plain)
+    views = views.restricted(turn=config.turn, recolor=config.recolor)
     shapes = [expected] if (expected := expected_size(task, grid)) else [p.output.shape for p in task.support]
     height, width = (max(sides) for sides in zip(grid.shape, *shapes, strict=True))
     many = torch.ones(config.views, dtype=torch.int64)
@@ -99,20 +97,19 @@ def look(
     colors = torch.tensor(expected_colors(task, grid) if config.colors else range(10), device=device)
     while begin < len(views) and not (begin and over()):
         part = slice(begin, begin + chunk)
-        some = Views(views.elements[part].to(device), views.palettes[part].to(device))
-        where = Placement(*(t[part].to(device) for t in (place.top, place.left, place.scale)))
+        seen, where = views[part].to(device), place[part].to(device)
         try:
-            logits = [_ruled(step, some, colors) for step in _steps(network, table, some, where, size, dtype)]
+            logits = [_ruled(step, seen, colors) for step in _steps(network, table, seen, where, size, dtype)]
         except Exception as error:
-            if len(some) == 1 or not is_out_of_memory(error):
+            if len(seen) == 1 or not is_out_of_memory(error):
                 raise
             logits = None
         if logits is None:  # here, because until its handler is left the error keeps what the chunk had allocated
             release(device)
-            chunk = (len(some) + 1) // 2
+            chunk = (len(seen) + 1) // 2
             continue
-        yield some, where, logits
-        begin += len(some)
+        yield seen, where, logits
+        begin += len(seen)
 
 
 def _steps(
@@ -155,24 +152,35 @@ def predict(
     Without a deadline all views are cast; with one, chunks are cast until it has passed (one at least).
     """
     views, place = draw_views(task, test_index, size, config, seed)
-    back = views.inverse()
     pool, seen = Pool(), []
     over = partial(_passed, deadline, clock)
     chunks = look(network, task, test_index, views, place, size, config, device=device, dtype=dtype, over=over)
-    for some, where, steps in chunks:
+    for chunk, where, steps in chunks:
         begin = pool.total_views
         log_probs = steps[-1][0].log_softmax(-1)
-        decoded = decode(cell_log_probs(log_probs, where)).cpu()
-        for index, valid in enumerate(decoded.valid.tolist()):
-            answer = decoded.grid(index) if valid else None
-            if answer is None or max(answer.shape) > MAX_SIDE:
+        for answer in answers(log_probs, views[begin : begin + len(chunk)], where):
+            if answer is None:
                 pool.add_undecoded()
-                continue
-            answer = back.apply(torch.from_numpy(answer), begin + index).numpy()
-            pool.add(answer, min(0.0, float(decoded.log_prob[index])))
-        seen.append((log_probs, some, where))
+            else:
+                pool.add(*answer)
+        seen.append((log_probs, chunk, where))
     _score(pool, seen, size, config, device)
     return pool
+
+
+def answers(log_probs: torch.Tensor, views: Views, place: Placement) -> list[tuple[Grid, float] | None]:
+    """What V views say, from the log-probabilities of their canvases, (V, size, size, 12): of each the grid, with its
+    view undone, and the mean nats per cell; None where the canvas is no grid. `views` may be on the CPU."""
+    decoded = decode(cell_log_probs(log_probs, place)).cpu()
+    back, found = views.to("cpu").inverse(), []
+    for view, valid in enumerate(decoded.valid.tolist()):
+        grid = decoded.grid(view) if valid else None
+        if grid is None or max(grid.shape) > MAX_SIDE:
+            found.append(None)
+        else:
+            nats = min(0.0, float(decoded.log_prob[view]))
+            found.append((back.apply(torch.from_numpy(grid), view).numpy(), nats))
+    return found
 
 
 def _passed(deadline: float | None, clock: Callable[[], float]) -> bool:
@@ -202,10 +210,8 @@ def likelihoods(table: Packed, log_probs: torch.Tensor, views: Views, place: Pla
     columns = []
     for begin in range(0, len(views), AT_ONCE):
         part = slice(begin, begin + AT_ONCE)
-        some = Views(views.elements[part], views.palettes[part])
-        where = Placement(place.top[part], place.left[part], place.scale[part])
-        grids = range(len(table.start))
-        columns.append(torch.stack([_likelihood(table, k, log_probs[part], some, where, size) for k in grids]))
+        chunk = (log_probs[part], views[part], place[part], size)
+        columns.append(torch.stack([_likelihood(table, k, *chunk) for k in range(len(table.start))]))
     return torch.cat(columns, dim=1)
 
 
@@ -217,8 +223,8 @@ def _likelihood(
     canvas = render(table, which, views, place, size)
     cells = (table.height[index] + 1) * (table.width[index] + 1) * place.scale**2
     lost = cells - (canvas != BACKGROUND).flatten(1).sum(1)
-    told = log_probs.gather(-1, canvas[..., None]).squeeze(-1).flatten(1).sum(1)
-    return told - lost * math.log(TOKENS)
+    read = log_probs.gather(-1, canvas[..., None]).squeeze(-1).flatten(1).sum(1)
+    return read - lost * math.log(TOKENS)
 
 
 @torch.inference_mode()

@@ -13,11 +13,11 @@ import torch
 from solver.arc.expected import needed_side
 from solver.arc.tasks import Task
 from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.ballot import Ballot, cast
 from solver.learn.canvas import choose_size
 from solver.learn.predict import PredictConfig
 from solver.model import Network, unstack
 from solver.presets import SolveConfig
-from solver.probes.ballot import Ballot, cast
 from solver.seeds import stable_seed
 
 Key = tuple

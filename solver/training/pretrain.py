@@ -161,7 +161,7 @@ class Trainer:
         augmentation = config.augmentation
         if progress < config.plain:
             augmentation = dataclasses.replace(augmentation, viewed=0.0)
-        plan = draw_plan(self.corpus.table, which, size, generator, augmentation).part(self.world.share)
+        plan = draw_plan(self.corpus.table, which, size, generator, augmentation).each(self.world.share)
         canvas, target = render_plan(self.corpus.table, plan, size)
         loops = self.loops(progress)
         steps = self.network(

@@ -11,12 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from solver.arc.tasks import Task
 from solver.learn.adapt import Slot, adapt
-from solver.learn.canvas import TOKENS, Placement, pack
+from solver.learn.canvas import TOKENS, pack
 from solver.learn.predict import PredictConfig, draw_views, likelihoods, predict, trace
 from solver.model import ModelConfig, Network, unstack
 from solver.presets import SolveConfig
 from solver.run.dryrun.profiles import Profile
-from tta import Views
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,7 @@ def scoring(
 ) -> Callable[[int], torch.Tensor]:
     """A function that scores a number of candidates under `views` views, as `solver.learn.predict.predict` does with
     those it has found; how many that would be depends on what the network has learned."""
-    drawn, place = draw_views(task, 0, size, replace(config, views=views), 0)
-    drawn = Views(drawn.elements.to(device), drawn.palettes.to(device))
-    place = Placement(*(part.to(device) for part in (place.top, place.left, place.scale)))
+    drawn, place = (part.to(device) for part in draw_views(task, 0, size, replace(config, views=views), 0))
     log_probs = torch.zeros(views, size, size, TOKENS, device=device)
     return lambda count: likelihoods(pack([task.support[0].output] * count, device), log_probs, drawn, place, size)
 

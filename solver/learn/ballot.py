@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from solver.arc.tasks import MAX_SIDE, Grid, Task
-from solver.learn.canvas import Placement, cell_log_probs, decode, pack
-from solver.learn.predict import PredictConfig, draw_views, likelihoods, look
+from solver.arc.tasks import Grid, Task
+from solver.learn.canvas import Placement, pack
+from solver.learn.predict import PredictConfig, answers, draw_views, likelihoods, look
 from solver.model import Network
 from tta import Views
 from voting import Pool
@@ -68,28 +68,23 @@ def cast(
     for _, _, steps in look(network, task, test_index, views, place, size, config, device=device, dtype=dtype):
         logits = list(steps)
         seen.append([step[0].log_softmax(-1) for step in (logits if every_step else logits[-1:])])
-    views = Views(views.elements.to(device), views.palettes.to(device))
-    place = Placement(*(t.to(device) for t in (place.top, place.left, place.scale)))
+    views, place = views.to(device), place.to(device)
     return [counted(torch.cat(steps), views, place, size) for steps in zip(*seen, strict=True)]
 
 
 def counted(log_probs: torch.Tensor, views: Views, place: Placement, size: int) -> Ballot:
     """The ballot of V views from their canvases' log-probabilities, (V, size, size, 12)."""
-    decoded = decode(cell_log_probs(log_probs, place)).cpu()
-    back = Views(views.elements.cpu(), views.palettes.cpu()).inverse()
     known: dict[tuple, int] = {}
     grids, votes, log_prob = [], np.full(len(views), -1), np.zeros(len(views))
-    for view in decoded.valid.nonzero().flatten().tolist():
-        answer = decoded.grid(view)
-        if max(answer.shape) > MAX_SIDE:
+    for view, answer in enumerate(answers(log_probs, views, place)):
+        if answer is None:
             continue
-        answer = back.apply(torch.from_numpy(answer), view).numpy()
-        key = answer.shape, answer.tobytes()
+        grid, log_prob[view] = answer
+        key = grid.shape, grid.tobytes()
         if key not in known:
             known[key] = len(grids)
-            grids.append(answer)
+            grids.append(grid)
         votes[view] = known[key]
-        log_prob[view] = min(0.0, float(decoded.log_prob[view]))
     likelihood = np.zeros((0, len(views)))
     if grids:
         table = pack(grids, log_probs.device)
