@@ -12,13 +12,21 @@ from pathlib import Path
 import pytest
 
 from solver import pack as packing
-from solver.pack import check_dataset, check_kernel, metadata, pack, slugify, wheelhouse
+from solver.kaggle_metadata import check_dataset, check_kernel, slugify
+from solver.kaggle_metadata import metadata as kaggle_metadata
+from solver.pack import pack
+from solver.wheels import served, wheelhouse
 from submission.validate import check
 
 CHECKOUT = Path(__file__).parents[1]
-NOTEBOOK = json.loads((CHECKOUT / "kaggle" / "notebook.ipynb").read_text())
+SOLVE = CHECKOUT / "kaggle" / "solve"
+NOTEBOOK = json.loads((SOLVE / "notebook.ipynb").read_text())
 CODE = {cell["id"]: "".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"}
 TASKS = {"00000000": {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[1, 2], [3, 4]]}]}}
+
+
+def metadata(user, competition="titanic", machine="NvidiaL4", **attached):
+    return kaggle_metadata(SOLVE, user, competition=competition, machine=machine, **attached)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +51,9 @@ def test_a_pack_holds_what_an_upload_needs(packed):
     assert kernel["dataset_sources"] == [json.loads((packed.dataset / "dataset-metadata.json").read_text())["id"]]
     assert (packed.kernel / kernel["code_file"]).is_file()
     assert "USER" not in json.dumps(kernel)
+    assert packed.pythons == ("3.10", "3.11", "3.12", "3.13", "3.14")
+    assert "Pythons served: 3.10, 3.11, 3.12, 3.13, 3.14" in packed.commands
+    assert f"--accelerator {kernel['machine_shape']}\n" in packed.commands
     assert f"-k {kernel['id']} -v VERSION -f submission.json" in packed.commands
 
 
@@ -76,6 +87,26 @@ def test_names_are_checked(user, competition, machine, message):
         metadata(user, competition, machine)
 
 
+def test_an_image_is_pinned_by_its_digest_and_datasets_are_attached():
+    image = "registry.example/kaggle/python@sha256:" + "0f" * 32
+    dataset, kernel = metadata("jane", image=image, datasets=["joe/weights"], notebooks=["joe/solver"])
+    assert kernel["docker_image"] == image
+    assert kernel["docker_image_pinning_type"] == "original"
+    assert kernel["dataset_sources"] == [dataset["id"], "joe/weights"]
+    assert kernel["kernel_sources"] == ["joe/solver"]
+    with pytest.raises(ValueError, match="must be NAME@sha256:DIGEST"):
+        metadata("jane", image="registry.example/kaggle/python:latest")
+
+
+def test_the_pythons_that_wheels_serve():
+    wheels = ["tinyarc-1-py3-none-any.whl"]
+    assert served(wheels) == ["3.10", "3.11", "3.12", "3.13", "3.14"]
+    wheels += [f"my_lib-1.0-cp{python}-cp{python}-manylinux2014_x86_64.whl" for python in ("312", "313")]
+    assert served(wheels) == ["3.12", "3.13"]
+    assert served([*wheels, "stable-2-cp313-abi3-manylinux2014_x86_64.whl"]) == ["3.13"]
+    assert served([*wheels, "stable-2-1-py2.py3-none-any.whl"]) == ["3.12", "3.13"]
+
+
 @pytest.mark.parametrize(
     ("part", "change", "message"),
     [
@@ -90,11 +121,12 @@ def test_names_are_checked(user, competition, machine, message):
         ("kernel", {"enable_internet": True}, "enable_internet is True"),
         ("kernel", {"enable_gpu": "true"}, "enable_gpu is 'true'"),
         ("kernel", {"machine_shape": ""}, "machine_shape"),
-        ("kernel", {"dataset_sources": ["tinyarc-offline"]}, "dataset source"),
+        ("kernel", {"dataset_sources": ["tinyarc-offline"]}, "attached dataset"),
+        ("kernel", {"docker_image_pinning_type": "newest"}, "original or latest"),
     ],
 )
 def test_what_kaggle_would_refuse_is_refused(part, change, message):
-    dataset, kernel = metadata("jane", "titanic")
+    dataset, kernel = metadata("jane")
     with pytest.raises(ValueError, match=message):
         check_dataset(dataset | change) if part == "dataset" else check_kernel(kernel | change)
 
