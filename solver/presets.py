@@ -10,27 +10,32 @@ from solver.learn.predict import PredictConfig
 
 @dataclass(frozen=True)
 class SolveConfig:
-    """`weights`: a bundle's name, a file or `random:SIZE`. `loops`: loop steps to run, None for as many as the
-    weights were trained with. `stack`: tasks adapted at once on canvases up to 16,
-    fewer on larger ones. `adapt_share`: of a job's seconds, what fine-tuning may take. `leave_one_out`: a copy per
-    support, trained without it, instead of one copy. `rule`: how candidates are ranked (see `voting.rules`).
-    With a budget, `budget_steps` takes the place of `adapt.steps`; the first copies of all tasks take `first_share` of
-    the budget, and while there is time for it, at least `worthwhile` of a task's fair share, further copies join in
-    for tasks whose best candidate has less than the share `agreed` of the views, `max_copies` at most."""
+    """What a run does with a task, and with a budget."""
 
+    # a bundle's name, a .safetensors file or random:SIZE
     weights: str = "nano"
+    # loop steps to run, None for as many as the weights were trained with
     loops: int | None = None
+    # tasks adapted at once on canvases up to 16, fewer on larger ones
     stack: int = 1
+    # the recipe of fine-tuning
     adapt: AdaptConfig = AdaptConfig()
+    # how a test input is looked at
     predict: PredictConfig = PredictConfig()
+    # of a job's seconds, what fine-tuning may take
     adapt_share: float = 0.88
+    # a copy per support, trained without it, instead of one copy
     leave_one_out: bool = False
+    # how candidates are ranked, see `voting.rules`
     rule: str = "confidence"
+    # of a budget, what the first copies of all tasks take
     first_share: float = 0.15
+    # share of the views at which a task whose supports are learned needs no further copy
     agreed: float = 0.9
+    # copies of a task at most
     max_copies: int = 64
+    # with a budget, steps of a copy at most, in place of `adapt.steps`
     budget_steps: int = 1000
-    worthwhile: float = 0.5
 
 
 def chosen(

@@ -1,11 +1,13 @@
 """The planner on a simulated clock: the budget is kept, all tasks answered early, the rest spent where it pays."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from solver import presets
+from solver.run.chance import AGAIN, OFFERS, Bid, chance, spend
 from solver.run.planner import Planner
 from solver.run.schedule import Budget
 
@@ -117,3 +119,45 @@ def test_a_job_that_comes_back_goes_first_and_a_known_task_only_later():
     assert seen[10].task_ids == ("t0",)
     assert seen[10].copy == 1
     assert np.isfinite(seen[10].seconds)
+
+
+def test_a_tight_budget_is_spent_where_hits_are_cheap():
+    clock, sizes = [0.0], {f"t{n}": 32 if n % 2 else 12 for n in range(60)}
+    planner = Planner(sizes, CONFIG, Budget(60.0, lambda: clock[0]), 1)
+    done = simulate(planner, clock, step=2e-3)
+    again = [job for _, job, _, _ in done if job.copy]
+    small = [job for job in again if job.size == 12]
+    assert {i for job in small for i in job.task_ids} == {i for i, size in sizes.items() if size == 12}
+    assert sum(job.seconds for job in small) > 0.9 * sum(job.seconds for job in again)
+    assert sum(end - start for _, _, start, end in done) > 0.9 * 60.0
+
+
+def test_seconds_are_spent_as_well_as_by_trying_everything():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        bids = [
+            Bid(int(size), int(had), int(copies), step=float(step * size**2), views=float(views))
+            for size, had, copies, step, views in zip(
+                rng.choice([8, 12, 16, 32], 3),
+                rng.integers(0, 200, 3),
+                rng.integers(1, 4, 3),
+                rng.uniform(1, 3, 3) * 1e-4,
+                rng.uniform(0, 2, 3),
+                strict=True,
+            )
+        ]
+        seconds, returns = spend(bids, 20.0, 1000)
+        gained, used = (seconds * returns).sum(), seconds.sum()
+        assert used <= 20.0
+        best = 0.0
+        for offers in itertools.product([0, *np.minimum(OFFERS, 1000)], repeat=3):
+            cost = sum(n * b.step + b.views for n, b in zip(offers, bids, strict=True) if n)
+            if cost <= used + 1e-9:
+                best = max(best, sum(worth(b, n) for n, b in zip(offers, bids, strict=True) if n))
+        assert gained == pytest.approx(best)
+
+
+def worth(bid, steps):
+    """What `steps` more are worth, as `spend` says in words."""
+    fresh = max(0.0, chance(bid.size, steps) - chance(bid.size, bid.steps))
+    return fresh + (AGAIN * chance(bid.size, steps) / bid.copies**2 if steps >= bid.steps else 0.0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from solver.learn.predict import chunk_views
 from solver.presets import SolveConfig
+from solver.run.chance import Bid, spend
 from solver.run.schedule import Budget, Job, Speeds
 
 
@@ -23,7 +24,7 @@ def stack_size(config: SolveConfig, size: int, tasks: int, workers: int) -> int:
 @dataclass
 class _State:
     """What is known of one task. `copies` counts those begun; `agreement` is the share of the views that gave its
-    best candidate."""
+    best candidate; `steps` are those of its longest copy."""
 
     task_id: str
     size: int
@@ -32,6 +33,7 @@ class _State:
     answered: bool = False
     agreement: float = 0.0
     failures: int = 0
+    steps: int = 0
 
 
 class Planner:
@@ -42,9 +44,9 @@ class Planner:
 
     - *First round*: the first copies share `config.first_share` of the budget by weight (a task on twice the canvas
       size gets twice the seconds), small canvases first.
-    - *Later rounds*: a further copy for the tasks whose best candidate has less than the share `config.agreed` of the
-      views, surest first, for as many as can be given `config.worthwhile` of a fair share of the budget, or all the
-      steps there are. What a job leaves unused goes to those after it.
+    - *Then* a further copy, as long as it pays, for tasks whose best candidate has less than the share `config.agreed`
+      of the views: the seconds that are left buy hits where those are cheapest (see `solver.run.chance`), which is on
+      small canvases first, and what a job leaves unused goes to those after it.
     - Nothing starts that cannot end: a job is begun only if there is time for a step and for its views, at the speed
       measured so far. `margin` seconds are kept back for writing the answers.
     """
@@ -83,6 +85,7 @@ class Planner:
         state.copies = max(state.copies, row["copy"] + 1)
         state.failures += "error" in row
         state.agreement = agreement
+        state.steps = max(state.steps, row.get("steps", 0))
         self.speeds.learn(row)
 
     @property
@@ -94,7 +97,7 @@ class Planner:
         left = self._time()
         if left <= 0:
             return False
-        return bool(self._fitting(left) or self._first() or self._later(left * self.workers))
+        return bool(self._fitting(left) or self._first() or self._bought(left * self.workers))
 
     def idle(self, worker: int) -> None:
         self._ends.pop(worker, None)
@@ -125,10 +128,7 @@ class Planner:
             floor = max(0.5 * self.config.first_share * self._fair(job), self._least(job))
             job = replace(job, seconds=min(left, max(min(job.seconds, early), floor)))
         else:
-            wanted = self._later(free)
-            # Those that are still at the copy before will want their part of this round too.
-            soon = [s for s in self.states.values() if wanted and s.running and s.copies == wanted[0].copies]
-            job = self._job(wanted, free, sum(state.size for state in wanted + soon))
+            job = self._bought(free)
             job = job and replace(job, seconds=min(left, job.seconds))
         if job is None or job.seconds < self._least(job):
             return None
@@ -153,12 +153,11 @@ class Planner:
         """Tasks without any copy, small canvases first."""
         return [state for state in self.states.values() if not state.copies]
 
-    def _later(self, free: float) -> list[_State]:
-        """Tasks that deserve a further copy now, as many as `free` worker seconds are worth it for: those with the
-        fewest copies, so that no time is held back for the next round before this one has begun."""
+    def _unsure(self) -> list[_State]:
+        """Tasks that a further copy may help now."""
         if self.budget.seconds is None:
             return []
-        wanted = [
+        return [
             s
             for s in self.states.values()
             if s.copies
@@ -166,17 +165,27 @@ class Planner:
             and s.failures < 2
             and s.agreement < self.config.agreed
             and s.copies < self.config.max_copies
-            and self._needed(s) <= free
         ]
-        fewest = min((s.copies for s in wanted), default=0)
-        wanted = sorted((s for s in wanted if s.copies == fewest), key=lambda s: -s.agreement)
-        chosen = []
-        for state in wanted:
-            free -= self._needed(state)
-            if free < 0:
-                break
-            chosen.append(state)
-        return chosen
+
+    def _bought(self, free: float) -> Job | None:
+        """The further copies that pay most for their part of `free` worker seconds, as one stack."""
+        states = self._unsure()
+        seconds, returns = spend([self._bid(state) for state in states], free, self.config.budget_steps)
+        if not seconds.any():
+            return None
+        best = states[int(returns.argmax())]
+        alike = [n for n, s in enumerate(states) if seconds[n] and (s.size, s.copies) == (best.size, best.copies)]
+        alike = sorted(alike, key=lambda n: -returns[n])
+        alike = alike[: stack_size(self.config, best.size, self._counts[best.size], self.workers)]
+        return Job(tuple(states[n].task_id for n in alike), best.size, best.copies, float(seconds[alike].sum()))
+
+    def _bid(self, state: _State) -> Bid:
+        """What a further copy of a task would cost at the speed measured so far."""
+        step, view = (self.speeds.seconds(what, state.size) or 0.0 for what in ("step", "view"))
+        views = view * self.config.predict.views * self.inputs.get(state.task_id, 1)
+        # Of a job's seconds fine-tuning may take `adapt_share`, and so much must be there for it.
+        step = step or self._fair(Job((state.task_id,), state.size)) / self.config.budget_steps
+        return Bid(state.size, state.steps, state.copies, step / self.config.adapt_share, views)
 
     def _job(self, states: list[_State], seconds: float | None, weight: float = 0.0) -> Job | None:
         """The first of these tasks and others like it as one stack, and their part of `seconds` by weight."""
@@ -201,14 +210,6 @@ class Planner:
     def _fair(self, job: Job) -> float:
         """A job's part of all worker seconds of the budget, by weight."""
         return self.budget.seconds * self.workers * job.size * len(job.task_ids) / self._total
-
-    def _needed(self, state: _State) -> float:
-        """The least worker seconds that are worth beginning a further copy for."""
-        fair = self.config.worthwhile * self._fair(Job((state.task_id,), state.size))
-        step, view = (self.speeds.seconds(what, state.size) for what in ("step", "view"))
-        if step is None:
-            return fair
-        return min(fair, step * self.config.budget_steps + (view or 0.0) * self.config.predict.views)
 
     def _least(self, job: Job) -> float:
         """Seconds in which a job can end at all: one step of every task, and one chunk of views of every test input."""
