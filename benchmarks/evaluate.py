@@ -21,7 +21,7 @@ from pieces import Piece, keep_settings
 from solver.device import pick_device
 from solver.options import duration
 from solver.results.evaluate import evaluate, format_evaluation
-from solver.run.folder import read_log
+from solver.run.log import read_log
 from solver.run.read import read_run
 from solver.weights import checkpoint
 

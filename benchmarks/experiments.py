@@ -28,14 +28,13 @@ from solver.learn.canvas import choose_size
 from solver.learn.predict import PredictConfig, predict
 from solver.model import unstack
 from solver.options import duration
-from solver.run.folder import append_line
 from solver.seeds import stable_seed
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
 from solver.training.pretrain import Limit, Trainer, train
 from solver.training.sources import Sources, collect
 from solver.weights import checkpoint
 from submission.document import fallback
-from voting import two_attempts
+from voting import append_lines, two_attempts
 
 ROOM = {"cpu": 0.0, "cuda": 90.0}
 """Seconds of a piece that must be left to begin with a training: on a GPU it compiles first."""
@@ -176,14 +175,16 @@ class Lab:
             if not self._score_held_out(config, weights, own / "held_out.jsonl", piece):
                 return False
         except (FloatingPointError, torch.OutOfMemoryError) as error:
-            append_line(self.directory / "experiments.jsonl", {"name": name, "error": str(error).split("\n")[0][:80]})
+            append_lines(
+                self.directory / "experiments.jsonl", [{"name": name, "error": str(error).split("\n")[0][:80]}]
+            )
             return True
         card = checkpoint.find(str(weights)).card
         told = ("parameters", "steps", "samples", "seconds", "loss", "exact")
         row = {"name": name, **{key: card[key] for key in told}}
         if shares := [line["share"] for line in _lines(own / "held_out.jsonl")]:
             row |= {"held_out": sum(shares) / len(shares), "held_out_tasks": len(shares)}
-        append_line(self.directory / "experiments.jsonl", row)
+        append_lines(self.directory / "experiments.jsonl", [row])
         return True
 
     def _train(self, name: str, config: TrainConfig, own: Path, piece: Piece) -> bool:
@@ -231,7 +232,7 @@ class Lab:
                     return False
                 stack = own[first : first + many]
                 for task, share in zip(stack, self._shares(network, stack, size, data.solutions), strict=True):
-                    append_line(path, {"task": task.id, "share": share})
+                    append_lines(path, [{"task": task.id, "share": share}])
         return True
 
     def _shares(self, network, tasks: list, size: int, solutions: dict) -> list[float]:

@@ -23,8 +23,10 @@ from solver.arc.tasks import challenge_json, load_challenges
 from solver.device import pick_device
 from solver.learn.canvas import choose_size
 from solver.results.printing import ProgressBar
-from solver.run.folder import new_directory, read_log, write_json
+from solver.run.folder import new_directory, write_json
+from solver.run.log import read_log
 from solver.run.pipeline import solve
+from solver.run.work import Means, Work
 from submission.document import fallback, read
 from submission.score import score
 from voting import RULES, load_pools, two_attempts
@@ -65,16 +67,9 @@ def main() -> None:
             source.write_bytes(orjson.dumps(challenge_json(tasks)))
             budget = arguments.seconds * len(tasks) / workers
             with ProgressBar(len(tasks), budget) as bar:
-                solve(
-                    load_challenges(source),
-                    source,
-                    directory,
-                    config,
-                    budget=budget,
-                    seed=arguments.seed,
-                    workers=workers,
-                    listen=bar.update,
-                )
+                means = Means(budget, workers=workers)
+                work = Work(load_challenges(source))
+                solve(work, config, directory, means, seed=arguments.seed, listen=bar.update)
             write_json(directory / "solutions.json", {i: [g.tolist() for g in own] for i, own in solutions.items()})
             lines.append(f"{weights} {recipe or 'as preset'}: {_summary(directory, tasks, solutions)}  [{directory}]")
             print(lines[-1], flush=True)

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from solver.arc import datasets
 from solver.arc.tasks import challenge_json, load_challenges
-from solver.run.folder import read_log
+from solver.run.log import read_log
 from submission.document import read
 from submission.validate import check
 from voting import load_pools

@@ -112,10 +112,11 @@ def judge(root: Path, printed: str, solutions: Path, *, short: bool) -> None:
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     record = json.loads((run / "config.json").read_text())
     answered = {row["task"] for row in rows if "error" not in row}
-    if not record["finished"] or len(answered) < (len(tasks) if short else 1):
+    start = record["starts"][-1]
+    if not start["finished"] or len(answered) < (len(tasks) if short else 1):
         raise Failed(f"the solver did not finish: {len(answered)} of {len(tasks)} tasks answered")
-    of = f" of {record['budget']:.0f} s" if record["budget"] else ""
-    print(f"{len(answered)} of {len(tasks)} tasks answered in {record['seconds']:.0f} s{of}")
+    of = f" of {start['budget']:.0f} s" if start["budget"] else ""
+    print(f"{len(answered)} of {len(tasks)} tasks answered in {start['seconds']:.0f} s{of}")
     print(score_lines(working / "submission.json", solutions))
 
 

@@ -1,4 +1,5 @@
-"""What the machine offers: device, number type, threads; and the switches that make it fast."""
+"""What the machine offers: device, number type, threads; the switches that make it fast, and how it says that its
+memory is full."""
 
 from __future__ import annotations
 
@@ -6,6 +7,9 @@ import os
 import re
 
 import torch
+
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "status_alloc_failed")
+"""Any of these in a RuntimeError, in lower case, says that there was not enough memory."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -79,3 +83,16 @@ def cpu_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch, its CPU allocator or Python says that there was not enough memory."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in NO_MEMORY)
+
+
+def release(device: torch.device) -> None:
+    """Gives memory that torch holds back, but does not use, to the device again."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -3,7 +3,6 @@
 A run may die at any time, so the file starts full of fallback answers and is only ever replaced as a whole.
 """
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from submission.files import cannot_write, write_whole
 from submission.validate import ATTEMPTS, grid_fault
 
 Grid = np.ndarray  # integers (H, W), sides 1-30, colours 0-9
@@ -44,7 +44,7 @@ class Document:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self._cannot(error) from error
+            raise cannot_write(self.path, error) from error
         if not (keep and self.path.exists()):
             self.write()
 
@@ -73,32 +73,7 @@ class Document:
 
         On OSError (a full disk, say) the old file stays and the half-made one is removed.
         """
-        content = orjson.dumps(self._entries)
-        aside = self.path.with_name(f".{self.path.name}.tmp")
-        try:
-            with open(aside, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, self.path)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                aside.unlink()
-            if isinstance(error, OSError):
-                raise self._cannot(error) from error
-            raise
-        with contextlib.suppress(OSError):  # not every file system can sync a folder
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-    def _cannot(self, error: OSError) -> OSError:
-        """The error with the file in its message, which that of a full disk lacks."""
-        named = OSError(f"{self.path}: cannot be written: {error.strerror or error}")
-        named.errno = error.errno
-        return named
+        write_whole(self.path, orjson.dumps(self._entries))
 
     def _locate(self, task_id: str, test_index: int) -> None:
         if task_id not in self._entries:

@@ -28,8 +28,10 @@ from solver.learn.adapt import AdaptConfig
 from solver.learn.predict import PredictConfig
 from solver.run import folder as runfolder
 from solver.run.job import run_job
+from solver.run.log import read_log
 from solver.run.pipeline import solve
 from solver.run.schedule import Job
+from solver.run.work import Means, Work
 from solver.weights import checkpoint
 from submission.validate import check
 from voting import load_pools
@@ -42,6 +44,7 @@ TOY = replace(
     adapt=AdaptConfig(steps=3, batch=2),
     predict=PredictConfig(views=8, chunk=8),
 )
+ONE = Means(device="cpu", workers=1)
 
 
 def load_soak():
@@ -111,14 +114,14 @@ def test_a_file_that_may_not_grow_ends_the_run_and_loses_nothing(challenges, dir
 
     try:
         with pytest.raises(OSError, match="File too large") as caught:
-            solve(loaded, challenges, directory, TOY, workers=1, device="cpu", listen=limit)
+            solve(Work(loaded), TOY, directory, ONE, listen=limit)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert str(directory) in str(caught.value)
     check(directory / "submission.json", loaded.test_inputs)
     assert (directory / "submission.json").read_bytes() == kept[-1]
     assert len(kept) == 2
-    path = solve(loaded, challenges, directory, TOY, workers=1, device="cpu", resume=True)
+    path = solve(Work(loaded), TOY, directory, ONE, resume=True)
     check(path, loaded.test_inputs)
     assert sorted(row["task"] for row in log(directory)) == sorted(loaded.test_inputs)
     expected = {(i, n) for i, grids in loaded.test_inputs.items() for n in range(len(grids))}
@@ -186,9 +189,9 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_submission_stays(challenge
     assert str(disk / "run") in complaint[0]
     assert "Traceback" not in done.stderr
     check(copy / "submission.json", loaded.test_inputs)
-    finished = {row["task"] for row in runfolder.read_log(copy / "log.jsonl")}
+    finished = {row["task"] for row in read_log(copy / "log.jsonl")}
     assert 1 <= len(finished) < len(loaded.test_inputs)
-    assert json.loads((copy / "config.json").read_text())["finished"] is None
+    assert json.loads((copy / "config.json").read_text())["starts"][0]["finished"] is None
     assert not [path.name for path in copy.iterdir() if path.name.endswith(".tmp")]
 
 
@@ -294,7 +297,7 @@ def test_a_hanging_task_costs_only_itself_and_a_jumping_clock_no_budget(
     monkeypatch.setattr(time, "time", jumping)
     config, budget = replace(TOY, max_copies=1, budget_steps=3), 3.0 + 3 * start_seconds
     begun = time.monotonic()
-    path = solve(loaded, challenges, directory, config, workers=2, device="cpu", budget=budget, runner=hanging)
+    path = solve(Work(loaded), config, directory, Means(budget, "cpu", workers=2), runner=hanging)
     took = time.monotonic() - begun
     assert budget <= took < budget + 12
     check(path, loaded.test_inputs)
@@ -303,7 +306,7 @@ def test_a_hanging_task_costs_only_itself_and_a_jumping_clock_no_budget(
     assert {task_id for task_id, _ in load_pools(directory / "pools.jsonl")} == {task.id for task in tasks[1:]}
     assert all(0 <= row["started"] <= row["ended"] <= took for row in rows.values())
     record = json.loads((directory / "config.json").read_text())
-    assert record["seconds"] == pytest.approx(took, abs=2)
+    assert record["starts"][0]["seconds"] == pytest.approx(took, abs=2)
 
 
 def test_folders_of_one_second_or_of_a_clock_set_back_are_all_fresh(tmp_path, monkeypatch):
@@ -383,7 +386,7 @@ def test_signals_end_a_run_cleanly_and_leave_no_process(tmp_path):
         assert "Traceback" not in said
         assert said.splitlines()[-1] == "tinyarc: interrupted"
         check(directory / "submission.json", inputs)
-        found = runfolder.read_log(directory / "log.jsonl")
+        found = read_log(directory / "log.jsonl")
         assert not [row for row in found if "error" in row]
         assert max(Counter(row["task"] for row in found).values()) == 1
         assert len(found) >= seen

@@ -23,6 +23,7 @@ from solver.run.job import Outcome, run_job
 from solver.run.pipeline import solve
 from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Job, Line
+from solver.run.work import Means, Work
 from solver.run.workers import Workers
 from solver.seeds import stable_seed
 from solver.text import parse_duration
@@ -36,6 +37,7 @@ TOY = replace(
     adapt=AdaptConfig(steps=3, batch=2),
     predict=PredictConfig(views=8, chunk=8),
 )
+TWO = Means(device="cpu", workers=2)
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +55,8 @@ def test_a_run_is_complete_valid_and_repeats_exactly(challenges, tmp_path):
         directory = tmp_path / name
         directory.mkdir()
         heard = []
-        path = solve(
-            loaded,
-            challenges,
-            directory,
-            TOY,
-            out=tmp_path / f"{name}.json",
-            workers=workers,
-            seed=5,
-            device="cpu",
-            listen=heard.append,
-        )
+        means = Means(device="cpu", workers=workers)
+        path = solve(Work(loaded), TOY, directory, means, out=tmp_path / f"{name}.json", seed=5, listen=heard.append)
         check(path, loaded.test_inputs)
         texts.append(path.read_bytes())
         assert heard[-1].done == heard[-1].total == 4
@@ -73,7 +66,7 @@ def test_a_run_is_complete_valid_and_repeats_exactly(challenges, tmp_path):
         pools = load_pools(directory / "pools.jsonl")
         assert set(pools) == {(i, n) for i, grids in loaded.test_inputs.items() for n in range(len(grids))}
         record = json.loads((directory / "config.json").read_text())
-        assert record["finished"]
+        assert record["starts"][0]["finished"]
         assert record["challenges"]["sha256"] == loaded.sha256
     assert texts[0] == texts[1]
 
@@ -83,16 +76,16 @@ def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(challenges, tmp_pat
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for directory in (whole, parts):
         directory.mkdir()
-    expected = solve(loaded, challenges, whole, TOY, workers=2, device="cpu").read_bytes()
-    solve(loaded, challenges, parts, TOY, tasks=loaded.tasks[:2], workers=2, device="cpu")
+    expected = solve(Work(loaded), TOY, whole, TWO).read_bytes()
+    solve(Work(loaded, loaded.tasks[:2]), TOY, parts, TWO)
     with open(parts / "log.jsonl", "ab") as log:
         log.write(b'{"task": "half a li')  # as a kill would leave it
-    path = solve(loaded, challenges, parts, TOY, workers=2, device="cpu", resume=True)
+    path = solve(Work(loaded), TOY, parts, TWO, resume=True)
     assert path.read_bytes() == expected
     rows = (parts / "log.jsonl").read_text().count('"views"')
     assert rows == 4  # nothing was done twice
     with pytest.raises(ValueError, match="seed 0, not 1"):
-        solve(loaded, challenges, parts, TOY, workers=2, device="cpu", seed=1, resume=True)
+        solve(Work(loaded), TOY, parts, TWO, seed=1, resume=True)
 
 
 def sabotaged(network, tasks, job, config, **rest):
@@ -111,7 +104,7 @@ def test_a_failing_task_and_a_dying_worker_cost_nobody_else(challenges, tmp_path
     monkeypatch.setenv("DIE", ids[1])
     directory = tmp_path / "run"
     directory.mkdir()
-    path = solve(loaded, challenges, directory, TOY, workers=2, device="cpu", runner=sabotaged)
+    path = solve(Work(loaded), TOY, directory, TWO, runner=sabotaged)
     check(path, loaded.test_inputs)
     rows = {row["task"]: row for row in map(json.loads, (directory / "log.jsonl").read_text().splitlines())}
     assert rows[ids[0]]["error"].startswith("ValueError")
@@ -129,7 +122,7 @@ def test_whoever_does_not_answer_is_stopped_when_the_budget_is_over(challenges, 
     directory = tmp_path / "run"
     directory.mkdir()
     begun = time.monotonic()
-    path = solve(loaded, challenges, directory, TOY, workers=2, device="cpu", budget=14.0, runner=crippled)
+    path = solve(Work(loaded), TOY, directory, Means(14.0, "cpu", workers=2), runner=crippled)
     assert time.monotonic() - begun < 30
     check(path, loaded.test_inputs)
     errors = [json.loads(line)["error"] for line in (directory / "log.jsonl").read_text().splitlines()]
@@ -151,7 +144,7 @@ def test_a_job_that_hangs_is_tried_again_long_before_the_budget_is_over(challeng
     directory = tmp_path / "run"
     directory.mkdir()
     begun, config = time.monotonic(), replace(TOY, max_copies=1, budget_steps=3)
-    solve(loaded, challenges, directory, config, workers=2, device="cpu", budget=100.0, runner=stuck_once)
+    solve(Work(loaded), config, directory, Means(100.0, "cpu", workers=2), runner=stuck_once)
     assert time.monotonic() - begun < 80
     assert "error" not in (directory / "log.jsonl").read_text()
     assert len(load_pools(directory / "pools.jsonl")) == sum(map(len, loaded.test_inputs.values()))

@@ -14,12 +14,12 @@ import torch.distributed as dist
 
 from solver.arc import datasets
 from solver.arc.tasks import challenge_json, load_challenges
-from solver.run.folder import append_line, read_log
 from solver.run.job import Outcome, failure
+from solver.run.log import read_log
 from solver.run.team import Team
 from solver.run.wire import Channel, pack_outcome, unpack_outcome
 from submission.validate import check
-from voting import Pool
+from voting import Pool, append_lines
 
 SOLVE = ["--weights", "random:toy", "--views", "8", "--device", "cpu"]
 
@@ -97,7 +97,7 @@ def test_messages_keep_their_order_and_outcomes_survive_the_way(tmp_path):
     pool = Pool(7, True)
     pool.add(datasets.load("arc1-eval").tasks[0].test_inputs[0], -0.5)
     outcome = Outcome("a", {"task": "a", "copy": 2, "steps": 7}, [pool])
-    append_line(tmp_path / "rank-1.jsonl", pack_outcome(outcome))
+    append_lines(tmp_path / "rank-1.jsonl", [pack_outcome(outcome)])
     back = unpack_outcome(read_log(tmp_path / "rank-1.jsonl")[0])
     assert pack_outcome(back) == pack_outcome(outcome)
     assert (back.pools[0].steps, back.pools[0].settled) == (7, True)

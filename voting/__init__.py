@@ -3,6 +3,7 @@
 from voting.candidates import Candidate, Pool
 from voting.copies import merged
 from voting.files import append_copy, load_copies, load_pools, parse_pool, pool_record, save_pools
+from voting.lines import append_lines, read_lines
 from voting.rules import RULES, two_attempts
 
 __all__ = [
@@ -10,11 +11,13 @@ __all__ = [
     "Candidate",
     "Pool",
     "append_copy",
+    "append_lines",
     "load_copies",
     "load_pools",
     "merged",
     "parse_pool",
     "pool_record",
+    "read_lines",
     "save_pools",
     "two_attempts",
 ]

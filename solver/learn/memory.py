@@ -1,5 +1,4 @@
-"""How much memory there is, how many copies of a network can be adapted in it, and which errors say that it was
-not enough.
+"""How much memory there is, and how many copies of a network can be adapted in it.
 
 The first answer is an estimate, counted from the layers. On a GPU what adaptation really took is measured, and
 corrects the answers that follow.
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 
 import torch
 
-from solver.device import cpu_count
+from solver.device import cpu_count, is_out_of_memory
 from solver.learn.adapt import AdaptConfig
 from solver.learn.canvas import TOKENS
 from solver.model import ModelConfig, Network
@@ -28,21 +27,6 @@ USABLE = 0.9
 
 UNKNOWN = 4 * 2**30
 """Bytes taken to be free where the system does not say."""
-
-PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "status_alloc_failed")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch, its CPU allocator or Python says that there was not enough memory."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in PHRASES)
-
-
-def release(device: torch.device) -> None:
-    """Gives memory that torch holds back, but does not use, to the device again."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def free_bytes(device: torch.device) -> int:

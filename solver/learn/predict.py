@@ -14,6 +14,7 @@ import torch
 
 from solver.arc.expected import expected_colors, expected_size
 from solver.arc.tasks import MAX_SIDE, Grid, Task
+from solver.device import is_out_of_memory, release
 from solver.learn.canvas import (
     BACKGROUND,
     TOKENS,
@@ -25,7 +26,6 @@ from solver.learn.canvas import (
     random_placement,
     render,
 )
-from solver.learn.memory import is_out_of_memory, release
 from solver.model import Network
 from tta import Views, identity_views, spread_views, view_size
 from voting import Pool

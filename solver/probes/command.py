@@ -17,7 +17,8 @@ from solver.probes.crew import Progress, devices, groups, run
 from solver.probes.measured import Measured
 from solver.probes.plot import draw, require_matplotlib
 from solver.probes.sample import choose, refuse_overlap
-from solver.run.folder import versions, write_json
+from solver.provenance import versions
+from solver.run.folder import write_json
 from solver.weights import checkpoint
 
 

@@ -12,6 +12,7 @@ from solver.arc.expected import RULES as SIZE_RULES
 from solver.arc.expected import size_rule
 from solver.arc.tasks import Grid
 from solver.results.intervals import Estimate, bootstrap_mean, mcnemar, mean_share, wilson
+from solver.run.log import LogRow
 from solver.run.read import Run
 from voting import Pool
 
@@ -282,12 +283,12 @@ def format_comparison(comparison: Comparison) -> str:
 
 
 def job_counts(run: Run) -> Counter:
-    """How many log rows each job has; a job is known by its worker and its start."""
+    """How many log rows each job has; a job is known by its start of the run, its worker and its times."""
     return Counter(_job(row) for rows in run.log.values() for row in rows)
 
 
-def _job(row: dict) -> tuple:
-    return row.get("worker"), row.get("started"), row.get("ended")
+def _job(row: LogRow) -> tuple:
+    return row.get("start", 0), row.get("worker"), row.get("started"), row.get("ended")
 
 
 def _seconds(run: Run) -> dict[str, float]:
@@ -317,13 +318,13 @@ def _groups(scored: Sequence[TaskResult], key: Callable[[TaskResult], int], labe
     return [
         Group(
             label=label(value),
-            tasks=len(own),
-            score=mean_share([r.share for r in own]),
-            solved=wilson(sum(r.solved for r in own), len(own)),
-            oracle=mean_share([r.covered for r in own]),
-            seconds=_mean([r.seconds for r in own]),
+            tasks=len(group),
+            score=mean_share([r.share for r in group]),
+            solved=wilson(sum(r.solved for r in group), len(group)),
+            oracle=mean_share([r.covered for r in group]),
+            seconds=_mean([r.seconds for r in group]),
         )
-        for value, own in sorted(members.items())
+        for value, group in sorted(members.items())
     ]
 
 

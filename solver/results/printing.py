@@ -10,8 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from solver.arc.tasks import load_solutions
-from solver.run.folder import read_log
-from solver.run.pipeline import Progress
+from solver.run.log import read_log
+from solver.run.work import Progress
 from submission.document import read
 from submission.score import score
 from voting import load_pools

@@ -73,9 +73,9 @@ def _replay(run: Run, rule: str) -> Replay:
     for task_id, outputs in (run.solutions or {}).items():
         hits = []
         for index, truth in enumerate(outputs):
-            own = attempts[task_id][index] if index < len(attempts[task_id]) else ()
+            pair = attempts[task_id][index] if index < len(attempts[task_id]) else ()
             pool = run.pool(task_id, index)
-            equal = [np.array_equal(grid, truth) for grid in own]
+            equal = [np.array_equal(grid, truth) for grid in pair]
             hits.append((any(equal[:1]), any(equal), pool is not None and pool.get(truth) is not None))
         for shares, share in zip((first, both, oracle), np.mean(hits, axis=0).tolist(), strict=True):
             shares.append(share)

@@ -6,6 +6,7 @@ import argparse
 import functools
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from solver.run.folder import new_directory
 from solver.run.pipeline import lend, solve
 from solver.run.read import read_run
 from solver.run.team import Team
+from solver.run.work import Means, Work
 from voting import RULES
 
 
@@ -101,26 +103,30 @@ def _begin(arguments: argparse.Namespace, config: SolveConfig, tasks: list) -> t
     return directory, team
 
 
-def _run(arguments, config, challenges, source: Path, directory: Path, tasks, *, team, out=None, **known) -> Path:
-    """Solves with a progress bar; `known`: `hits` for it, and `dataset` and `seen` for the record. Returns the
-    submission's path."""
+def _run(
+    arguments: argparse.Namespace,
+    config: SolveConfig,
+    work: Work,
+    directory: Path,
+    *,
+    team: Team | None,
+    out: Path | None = None,
+    hits: Callable[[], int] | None = None,
+) -> Path:
+    """Solves with a progress bar, which `hits` tells how many tasks are solved. Returns the submission's path."""
     budget = None if arguments.steps is not None else arguments.budget
     again = team is not None and (directory / "config.json").exists()
-    with ProgressBar(len(tasks), budget, known.pop("hits", None)) as bar:
+    with ProgressBar(len(work.tasks), budget, hits) as bar:
         return solve(
-            challenges,
-            source,
-            directory,
+            work,
             config,
-            tasks=tasks,
-            out=out,
-            budget=budget,
+            directory,
+            Means(budget, arguments.device, arguments.workers),
             seed=arguments.seed,
-            device=arguments.device,
-            workers=arguments.workers,
-            **known,
+            out=out,
             resume=again or arguments.resume is not None,
             listen=bar.update,
+            say=print,
             team=team,
             spent=team.spent if team else 0.0,
         )
@@ -143,7 +149,7 @@ def _solve(arguments: argparse.Namespace) -> None:
     directory, team = _begin(arguments, config, tasks)
     if directory is None:
         return
-    path = _run(arguments, config, challenges, arguments.challenges, directory, tasks, team=team, out=arguments.out)
+    path = _run(arguments, config, Work(challenges, tasks), directory, team=team, out=arguments.out)
     print(run_table(directory))
     _try_report(directory)
     print(f"{path}: {len(challenges.test_inputs)} tasks, run folder {directory}")
@@ -182,22 +188,10 @@ def _trial(arguments: argparse.Namespace, data: datasets.DataSet, tasks: list) -
     directory, team = _begin(arguments, config, tasks)
     if directory is None:
         return None
-    source = write_challenges(directory, tasks)
-    challenges = load_challenges(source)
+    work = Work(load_challenges(write_challenges(directory, tasks)), dataset=data.name, seen=tuple(seen))
     print(f"{len(tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
     hits = functools.partial(solved_so_far, directory, {task.id: data.solutions[task.id] for task in tasks})
-    _run(
-        arguments,
-        config,
-        challenges,
-        source,
-        directory,
-        challenges.tasks,
-        team=team,
-        hits=hits,
-        dataset=data.name,
-        seen=seen,
-    )
+    _run(arguments, config, work, directory, team=team, hits=hits)
     write_solutions(directory, data, tasks)
     print(run_table(directory))
     evaluation = evaluate(read_run(directory))

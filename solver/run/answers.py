@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from solver.arc.tasks import Challenges
-from solver.run.folder import append_line, read_log
 from solver.run.job import Outcome
+from solver.run.log import LogRow, append_row, read_log
 from submission.document import Document, fallback
 from voting import RULES, Pool, append_copy, load_copies, merged, two_attempts
 
@@ -40,13 +40,13 @@ class Answers:
         self.finished = {(row["task"], row["copy"]) for row in rows if "error" not in row}
         self.learned = {row["task"] for row in rows if _learned(row)}
         for (task_id, index), copies in load_copies(self.directory / "pools.jsonl").items():
-            own = {copy: pool for copy, pool in copies.items() if (task_id, copy) in self.finished}
-            if own:
-                self.copies[task_id, index] = own
+            whole = {copy: pool for copy, pool in copies.items() if (task_id, copy) in self.finished}
+            if whole:
+                self.copies[task_id, index] = whole
                 self._vote(task_id, index)
         self.write()
 
-    def take(self, outcome: Outcome, row: dict) -> None:
+    def take(self, outcome: Outcome, row: LogRow) -> None:
         """Keeps an outcome and votes anew: first its pools come to disk and then `row`, its line in the log, so that
         a copy with a row is whole. A copy known already changes nothing."""
         copy = row["copy"]
@@ -55,7 +55,7 @@ class Answers:
         if outcome.pools is not None:
             append_copy(self.directory / "pools.jsonl", outcome.task_id, copy, outcome.pools)
             self.finished.add((outcome.task_id, copy))
-        append_line(self.directory / "log.jsonl", row)
+        append_row(self.directory / "log.jsonl", row)
         if _learned(row):
             self.learned.add(outcome.task_id)
         for index, pool in enumerate(outcome.pools or ()):
@@ -89,5 +89,5 @@ class Answers:
             document.set(task_id, index, *two_attempts(pool, self.rule, spare))
 
 
-def _learned(row: dict) -> bool:
+def _learned(row: LogRow) -> bool:
     return bool(row.get("settled")) or row.get("loss", float("inf")) < LEARNED

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from solver.arc.tasks import Task
+from solver.device import release
 from solver.learn.adapt import AdaptConfig, Adapted, Slot, adapt, leave_one_out
-from solver.learn.memory import gauge, release
+from solver.learn.memory import gauge
 from solver.learn.predict import predict, trace
 from solver.model import Network, unstack
 from solver.presets import SolveConfig

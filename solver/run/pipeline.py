@@ -3,114 +3,90 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import os
 import shutil
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
-import orjson
 import torch
 
-from solver import __version__
 from solver.arc.expected import needed_side
-from solver.arc.tasks import Challenges, Task
-from solver.device import compute_dtype, cpu_count, pick_device
+from solver.arc.tasks import Task
+from solver.device import cpu_count, pick_device
 from solver.learn.canvas import choose_size
 from solver.presets import SolveConfig
+from solver.run import record
 from solver.run.answers import Answers
-from solver.run.folder import read_log, versions, write_json
+from solver.run.folder import write_json
 from solver.run.job import Outcome, failure, run_job
+from solver.run.log import LogRow, read_log
 from solver.run.planner import Planner
 from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Budget
 from solver.run.team import Team
 from solver.run.wire import unpack_outcome
+from solver.run.work import Means, Progress, Work
 from solver.run.workers import Report, Workers
-from solver.weights import checkpoint
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a listener hears after every job: tasks answered so far, of how many, how many further copies have joined
-    in, and the seconds left."""
-
-    done: int
-    total: int
-    again: int
-    left: float
 
 
 def solve(
-    challenges: Challenges,
-    source: Path,
-    directory: Path,
+    work: Work,
     config: SolveConfig,
+    directory: Path,
+    means: Means,
     *,
-    tasks: list[Task] | None = None,
-    out: Path | None = None,
-    budget: float | None = None,
     seed: int = 0,
-    device: str = "auto",
-    workers: int | None = None,
-    dataset: str | None = None,
-    seen: list[str] | None = None,
+    out: Path | None = None,
     resume: bool = False,
     listen: Callable[[Progress], None] = lambda progress: None,
+    say: Callable[[str], None] = lambda line: None,
     runner: Callable[..., list[Outcome]] = run_job,
     team: Team | None = None,
     spent: float = 0.0,
 ) -> Path:
-    """Solves `tasks` (default: all of `challenges`, read from the file `source`) and returns the submission.
+    """Solves `work` with `means` as `config` says, and returns the submission's path.
 
-    `budget` in seconds; without one every task gets its full number of steps, once. The run folder `directory` is
-    filled as `solver.run.folder` says; `out` is a second place for the submission. For the record: `dataset` is the
-    name of the set, `seen` the tasks of it that the weights were trained on. With `resume` the folder's earlier run
-    goes on: answered tasks are not done again, and `spent` seconds of the budget are gone already. A task that fails
-    keeps its fallback answer, and its log row says why. `runner` does a job in a worker process; `team` lends the
-    workers of other processes.
+    The run folder `directory` (made if absent) is filled as `solver.run.folder` says; `out` is a second place for the
+    submission. With `resume` the folder's earlier run goes on: answered tasks are not done again, and the budget is a
+    fresh one. A task that fails keeps its fallback answer, and its log row says why. `listen` hears of progress, `say`
+    what the user should know. `runner` does a job in a worker process; `team` lends the workers of other processes,
+    and `spent` seconds of its budget are gone already.
     """
-    tasks = challenges.tasks if tasks is None else tasks
-    where = pick_device(device)
-    devices, threads = places(where, workers, len(tasks), team)
-    record = _record(challenges, source, config, budget, seed, where, devices)
-    record |= {"dataset": dataset, "seen": seen or [], "threads": threads, "processes": team.size if team else 1}
-    if resume:
-        _check_same(directory, record)
-    answers = Answers(directory, challenges, config.rule, out, keep=resume)
+    where, tasks = pick_device(means.device), work.tasks
+    devices, threads = places(where, means.workers, len(tasks), team)
+    about = record.new_record(work, config, means.budget, seed)
+    before = record.earlier(directory, about) if resume else []
+    answers = Answers(directory, work.challenges, config.rule, out, keep=resume)
+    log = _Log(answers, len(before))
+    settings = [WorkerSettings(config, seed, device, threads, runner) for device in devices]
+    starters = [functools.partial(LocalProcess, setting) for setting in settings] + (team.hires() if team else [])
     sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
-    settings = [WorkerSettings(config, seed, own, threads, runner) for own in devices]
-    starters = [functools.partial(LocalProcess, own) for own in settings] + (team.hires() if team else [])
     inputs = {task.id: len(task.test_inputs) for task in tasks}
-    planner = Planner(sizes, config, Budget(budget, spent=spent), len(starters), inputs=inputs)
+    planner = Planner(sizes, config, Budget(means.budget, spent=spent), len(starters), inputs=inputs)
     if resume:
-        _take_up(directory, answers, planner)
-    if source.resolve() != (directory / "challenges.json").resolve():
-        shutil.copyfile(source, directory / "challenges.json")
-    write_json(directory / "config.json", record)
-    for task_id, error in () if resume else challenges.errors.items():
-        outcome = failure(task_id, 0, str(error))
-        answers.take(outcome, outcome.row)
+        log.restore(planner)
+        say(record.resuming(directory, before, means.budget))
+    if work.challenges.path.resolve() != (directory / "challenges.json").resolve():
+        shutil.copyfile(work.challenges.path, directory / "challenges.json")
+    start = record.new_start(where, len(starters), threads, len(tasks), means.budget)
+    about["starts"] = [*before, start]
+    write_json(directory / "config.json", about)
+    if not resume:
+        log.give_up({task_id: str(error) for task_id, error in work.challenges.errors.items()})
     with team.alive() if team else contextlib.nullcontext():
         if planner.open():
-            with Workers(starters) as crew:
-                for report in crew.run(planner, {task.id: task for task in tasks}):
-                    _hear(report, answers, planner)
+            with Workers(starters) as workers:
+                for report in workers.run(planner, {task.id: task for task in tasks}):
+                    log.hear(report, planner)
                     answers.write()
                     done = len(tasks) - len(planner.unanswered)
                     listen(Progress(done, len(tasks), planner.again, planner.budget.left()))
         if team:
             team.end()
-    for task_id in planner.unanswered:
-        outcome = failure(task_id, 0, "no time left in the budget")
-        answers.take(outcome, outcome.row)
-    record["finished"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    record["seconds"] = round_to(planner.budget.elapsed())
-    write_json(directory / "config.json", record)
+    log.give_up(dict.fromkeys(planner.unanswered, "no time left in the budget"))
+    start |= {"finished": record.now(), "seconds": round(planner.budget.elapsed(), 3)}
+    write_json(directory / "config.json", about)
     return answers.documents[-1].path
 
 
@@ -120,52 +96,42 @@ def lend(team: Team, config: SolveConfig, tasks: list[Task], *, seed: int, devic
     team.follow({task.id: task for task in tasks}, WorkerSettings(config, seed, devices[0], threads))
 
 
-def _hear(report: Report, answers: Answers, planner: Planner) -> None:
-    """Takes what a worker reported to the answers, and to the planner what that says about time."""
-    spent = {}
-    if report.job is not None:
-        spent = {"worker": report.worker, "started": round_to(report.started), "ended": round_to(report.ended)}
-    for outcome in report.outcomes:
-        if report.job is None and (outcome.task_id, outcome.row["copy"]) in answers.finished:
-            continue  # kept by another process, and known
-        answers.take(outcome, {**outcome.row, **spent})
-        planner.heard(outcome.row, answers.agreement(outcome.task_id))
+class _Log:
+    """Brings outcomes to the `answers`, each with a row that says which `start` of the run it belongs to."""
 
+    def __init__(self, answers: Answers, start: int) -> None:
+        self.answers, self.start = answers, start
 
-def _take_up(directory: Path, answers: Answers, planner: Planner) -> None:
-    """What an earlier, interrupted run has answered; failed tasks count as not heard of."""
-    answers.restore()
-    for path in sorted(directory.glob("parts/*.jsonl")):  # finished in other processes, but never reported
-        for packed in read_log(path):
-            outcome = unpack_outcome(packed)
-            answers.take(outcome, outcome.row)
-    answers.write()
-    for task_id in planner.states:
-        if copies := [copy for own, copy in answers.finished if own == task_id]:
-            planner.known(task_id, max(copies) + 1, answers.agreement(task_id))
+    def hear(self, report: Report, planner: Planner) -> None:
+        """Takes what a worker reported to the answers, and to the planner what that says about time."""
+        spent: LogRow = {}  # type: ignore[typeddict-item]
+        if report.job is not None:
+            spent |= {"worker": report.worker, "started": round(report.started, 3), "ended": round(report.ended, 3)}
+        for outcome in report.outcomes:
+            if report.job is None and (outcome.task_id, outcome.row["copy"]) in self.answers.finished:
+                continue  # kept by another process, and known
+            self._take(outcome, spent)
+            planner.heard(outcome.row, self.answers.agreement(outcome.task_id))
 
+    def give_up(self, reasons: dict[str, str]) -> None:
+        """Tasks, by id, that are not tried, and why."""
+        for task_id, reason in reasons.items():
+            self._take(failure(task_id, 0, reason))
 
-def _check_same(directory: Path, record: dict) -> None:
-    """ValueError unless the run folder holds a run of the same tasks, weights, seed, steps and views."""
-    path = directory / "config.json"
-    try:
-        before = orjson.loads(path.read_bytes())
-        had = {what: before[what].get("sha256") for what in ("challenges", "weights")}
-        plain = {key: before[key] for key in ("seed", "steps", "leave_one_out")}
-        plain |= {"weights": before["weights"]["name"], "views": before["predict"]["views"]}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{directory}: holds no run to resume: {path.name}: {error!r}") from None
-    for what, own in had.items():
-        if own != record[what].get("sha256"):
-            raise ValueError(f"{directory}: was run with other {what}, so it cannot be resumed with these")
-    own = record | {"weights": record["weights"]["name"], "views": record["predict"]["views"]}
-    for key, value in plain.items():
-        if value != own[key]:
-            raise ValueError(f"{directory}: was run with {key} {value}, not {own[key]}")
+    def restore(self, planner: Planner) -> None:
+        """Takes up what an earlier, interrupted run has answered; failed tasks count as not heard of."""
+        self.answers.restore()
+        for path in sorted(self.answers.directory.glob("parts/*.jsonl")):  # finished elsewhere, but never reported
+            for packed in read_log(path):
+                outcome = unpack_outcome(packed)
+                self._take(outcome)
+        self.answers.write()
+        for task_id in planner.states:
+            if copies := [copy for finished, copy in self.answers.finished if finished == task_id]:
+                planner.known(task_id, max(copies) + 1, self.answers.agreement(task_id))
 
-
-def round_to(seconds: float) -> float:
-    return float(f"{seconds:.3f}")
+    def _take(self, outcome: Outcome, spent: LogRow | None = None) -> None:
+        self.answers.take(outcome, {**outcome.row, "start": self.start, **(spent or {})})
 
 
 def places(where: torch.device, workers: int | None, tasks: int, team: Team | None) -> tuple[list[str], int]:
@@ -184,30 +150,3 @@ def places(where: torch.device, workers: int | None, tasks: int, team: Team | No
     count = torch.cuda.device_count() if where.index is None else 1
     first = where.index or 0
     return [f"cuda:{first + i}" for i in range(min(workers or count, count))], 1
-
-
-def _record(challenges: Challenges, source: Path, config: SolveConfig, budget, seed, where, devices) -> dict:
-    weights = {"name": config.weights}
-    if not config.weights.startswith("random:"):
-        card = checkpoint.find(config.weights).card
-        weights |= {key: card[key] for key in ("sha256", "parameters")}
-    # Loaded here once so that what is wrong with weights is one clear line, and not a worker's death.
-    network = checkpoint.load(config.weights, seed, loops=config.loops)
-    return {
-        "version": __version__,
-        "command": " ".join(["tinyarc", *sys.argv[1:]]),
-        "seed": seed,
-        "weights": weights,
-        "model": dataclasses.asdict(network.config),
-        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),
-        "dtype": str(compute_dtype(where)).removeprefix("torch."),
-        "workers": len(devices),
-        "budget": budget,
-        "steps": config.adapt.steps if budget is None else None,
-        **{key: value for key, value in dataclasses.asdict(config).items() if key != "weights"},
-        "versions": versions(),
-        "challenges": {"file": source.name, "sha256": challenges.sha256},
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "finished": None,
-        "seconds": None,
-    }

@@ -9,7 +9,8 @@ from pathlib import Path
 import orjson
 
 from solver.arc.tasks import Challenges, Grid, Task, TaskError, load_challenges, load_solutions
-from solver.run.folder import read_log
+from solver.run.log import LogRow, read_log
+from solver.run.record import Record, Start, starts
 from submission.document import Attempts, read
 from voting import Pool, load_pools
 
@@ -18,21 +19,21 @@ from voting import Pool, load_pools
 class Run:
     """One run, finished or not, as its folder stood when it was read.
 
-    config: the object in config.json.
+    config: the object in config.json, see `solver.run.record`.
     challenges: the tasks that were given, bad ones too.
     attempts: {task_id: [(attempt 1, attempt 2) per test input]}, uint8 grids, for every id of the challenges.
     pools: {(task_id, test_index): pool}, test_index from 0, for every test input that got views.
-    log: {task_id: its rows of log.jsonl, oldest first}; a row with an "error" is a copy that failed.
+    log: {task_id: its rows of log.jsonl, oldest first}, see `solver.run.log`.
     solutions: {task_id: [output per test input]} for the tasks of the challenges whose truth is known; None
         where the folder has no solutions.
     """
 
     directory: Path
-    config: dict
+    config: Record
     challenges: Challenges
     attempts: Attempts
     pools: dict[tuple[str, int], Pool]
-    log: dict[str, list[dict]]
+    log: dict[str, list[LogRow]]
     solutions: dict[str, list[Grid]] | None
 
     @property
@@ -44,6 +45,22 @@ class Run:
     def tasks(self) -> dict[str, Task]:
         """The valid tasks by id, in file order."""
         return {task.id: task for task in self.challenges.tasks}
+
+    @property
+    def starts(self) -> list[Start]:
+        """The starts of the run, at least one; all but the first resumed it."""
+        return starts(self.config)
+
+    @property
+    def offsets(self) -> list[float]:
+        """For each start, the seconds that all starts before it took: its place on a clock that ran through all of
+        them. Of a start that was killed the seconds to the last answer count."""
+        ends = [start.get("seconds") or 0.0 for start in self.starts]
+        for row in (row for rows in self.log.values() for row in rows if row.get("ended") is not None):
+            start = row.get("start", 0)
+            if start < len(ends) and self.starts[start].get("seconds") is None:
+                ends[start] = max(ends[start], row["ended"])
+        return [sum(ends[:index]) for index in range(len(ends))]
 
     def pool(self, task_id: str, test_index: int) -> Pool | None:
         """The candidates of a test input, or None where it has none and so kept its fallback answer."""
@@ -87,7 +104,7 @@ def read_run(directory: str | Path) -> Run:
     )
 
 
-def _object(path: Path) -> dict:
+def _object(path: Path) -> Record:
     try:
         config = orjson.loads(path.read_bytes())
     except ValueError as error:
@@ -97,7 +114,7 @@ def _object(path: Path) -> dict:
     return config
 
 
-def _log(path: Path) -> dict[str, list[dict]]:
+def _log(path: Path) -> dict[str, list[LogRow]]:
     rows = defaultdict(list)
     for row in read_log(path):
         rows[row["task"]].append(row)

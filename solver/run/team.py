@@ -27,10 +27,11 @@ import orjson
 import torch.distributed as dist
 
 from solver.arc.tasks import Task
-from solver.run.folder import append_line, read_log
+from solver.run.log import read_log
 from solver.run.process import READY, Kept, LocalProcess, WorkerSettings
 from solver.run.schedule import Job
 from solver.run.wire import Channel, pack_outcome, unpack_outcome
+from voting import append_lines
 
 POLL = 0.05
 """Seconds between two looks at the store."""
@@ -183,7 +184,7 @@ class _Post:
         packed = [pack_outcome(outcome) for outcome in answer]
         for own in packed:
             if own["pools"] is not None:
-                append_line(self.kept, own)
+                append_lines(self.kept, [own])
         self.channel.send({"outcomes": packed})
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from solver.arc.tasks import Grid
 from solver.results.evaluate import Answer, Evaluation, TaskResult, evaluate, results
 from solver.results.show import PALETTE
 from solver.run.read import Run
+from submission.files import write_whole
 from voting import RULES, Candidate, Pool
 
 HERE = Path(__file__).parent
@@ -46,9 +47,7 @@ def write_report(run: Run, path: str | os.PathLike) -> Path:
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(page, encoding="utf-8")
-    os.replace(aside, path)
+    write_whole(path, page.encode())
     return path
 
 
@@ -57,7 +56,8 @@ def report_data(run: Run) -> dict:
     return {
         "palette": PALETTE,
         "statuses": STATUSES,
-        "budget": run.config.get("budget"),
+        "budget": _end_of_budget(run),
+        "resumed": [round(offset, 2) for offset in run.offsets[1:]],
         "tasks": [_task(run, result) for result in results(run)],
         "jobs": _jobs(run),
     }
@@ -135,44 +135,52 @@ def _loop(run: Run, task_id: str, index: int) -> list[str | int]:
 
 
 def _jobs(run: Run) -> list[dict]:
-    """What every worker did when, for the timeline; tasks that were stacked share the time of their job."""
+    """What every worker did when, for the timeline, on one clock through all starts of the run; tasks that were
+    stacked share the time of their job."""
+    offsets = run.offsets
     rows = [
         row
-        for own in run.log.values()
-        for row in own
+        for copies in run.log.values()
+        for row in copies
         if row.get("started") is not None and row.get("ended") is not None
     ]
     stacks: dict[tuple, list[dict]] = {}
     for row in rows:
-        stacks.setdefault((row.get("worker"), row["started"], row["ended"]), []).append(row)
+        stacks.setdefault((row.get("start", 0), row.get("worker"), row["started"], row["ended"]), []).append(row)
     jobs = []
-    for (worker, started, ended), own in stacks.items():
-        step = (ended - started) / len(own)
-        for i, row in enumerate(own):
-            begin = started + i * step
+    for (start, worker, started, ended), stack in stacks.items():
+        step = (ended - started) / len(stack)
+        for i, row in enumerate(stack):
+            begin = offsets[start] + started + i * step
             span = {"start": round(begin, 2), "end": round(begin + step, 2)}
             jobs.append({"task": row["task"], "worker": worker, **span})
     return jobs
 
 
+def _end_of_budget(run: Run) -> float | None:
+    """Seconds of the timeline at which the last start's budget ends; None if it had none."""
+    budget = run.starts[-1].get("budget")
+    return None if budget is None else run.offsets[-1] + budget
+
+
 def _summary(run: Run) -> dict:
     """What the template shows above the tasks."""
-    everything, config = results(run), run.config
+    everything, config, start = results(run), run.config, run.starts[-1]
     evaluation = evaluate(run) if run.solutions is not None else None
     file = Path(str((config.get("challenges") or {}).get("file") or run.name))
     weights = config.get("weights") or {}
-    subtitle = [str(config.get("started") or run.name)[:16].replace("T", " ")]
+    subtitle = [str(run.starts[0].get("started") or run.name)[:16].replace("T", " ")]
     subtitle += [f"{weights['name']} weights"] if weights.get("name") else []
-    subtitle += [str(config["device"])] if config.get("device") else []
+    subtitle += [start["device"]] if start.get("device") else []
     return {
         "title": str(config.get("dataset") or file.stem.removesuffix("_challenges")),
         "subtitle": subtitle,
-        "finished": config.get("finished") is not None,
+        "finished": start.get("finished") is not None,
         "seen": len(config.get("seen") or ()),
         "labels": STATUSES,
         "cards": _scores(evaluation) if evaluation else _counts(run, everything),
         "breakdown": evaluation.breakdown if evaluation else {},
-        "facts": _facts(config),
+        "facts": _facts(run),
         "tasks": len(everything),
         "statuses": [status for status in STATUSES if any(r.status == status for r in everything)],
     }
@@ -208,15 +216,17 @@ def _counts(run: Run, everything: list[TaskResult]) -> list[dict]:
     return cards
 
 
-def _facts(config: dict) -> list[tuple[str, str]]:
-    """The run's settings, as far as it recorded them."""
+def _facts(run: Run) -> list[tuple[str, str]]:
+    """The run's settings, as far as it recorded them; of the machine and the code, those of the last start."""
+    config, starts = run.config, run.starts
+    start = starts[-1]
     weights, challenges = config.get("weights") or {}, config.get("challenges") or {}
-    versions = config.get("versions") or {}
-    parameters, budget, seconds = weights.get("parameters"), config.get("budget"), config.get("seconds")
+    parameters, budget = weights.get("parameters"), start.get("budget")
+    seconds = [seconds for one in starts if (seconds := one.get("seconds")) is not None]
     facts = [
-        ("Command", config.get("command")),
-        ("Version", config.get("version")),
-        ("Commit", config.get("commit")),
+        ("Command", start.get("command")),
+        ("Version", start.get("version")),
+        ("Commit", start.get("commit")),
         ("Weights", weights.get("name")),
         ("Parameters", f"{parameters:,}" if parameters else None),
         ("Weights sha256", weights.get("sha256")),
@@ -224,13 +234,14 @@ def _facts(config: dict) -> list[tuple[str, str]]:
         ("Challenges sha256", challenges.get("sha256")),
         ("Voting rule", config.get("rule")),
         ("Seed", config.get("seed")),
-        ("Device", " · ".join(str(config[key]) for key in ("device", "dtype") if config.get(key))),
-        ("Workers", config.get("workers")),
+        ("Device", " · ".join(filter(None, (start.get("device"), start.get("dtype"))))),
+        ("Workers", start.get("workers")),
         ("Budget", _duration(budget) if budget else None),
-        ("Took", _duration(seconds) if seconds else None),
-        ("Started", config.get("started")),
-        ("Finished", config.get("finished")),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("Took", _duration(sum(seconds)) if seconds else None),
+        ("Starts", len(starts) if len(starts) > 1 else None),
+        ("Started", starts[0].get("started")),
+        ("Finished", start.get("finished")),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in (start.get("versions") or {}).items())),
     ]
     return [(label, str(value)) for label, value in facts if value not in (None, "")]
 

@@ -446,7 +446,10 @@
       lanes.append(make("span", { class: "tick", style: `left:${(100 * at) / span}%` }, at ? duration(at).replace(".0", "") : "0"));
     }
     if (near) lanes.append(make("div", { class: "limit", style: `left:${(100 * data.budget) / span}%` }, make("span", {}, "budget")));
-    const used = data.budget ? ` of a budget of ${duration(data.budget)}` : "";
+    for (const at of data.resumed) {
+      lanes.append(make("div", { class: "limit", style: `left:${(100 * at) / span}%` }, make("span", {}, "resumed")));
+    }
+    const used = data.resumed.length ? ` in ${data.resumed.length + 1} starts` : data.budget ? ` of a budget of ${duration(data.budget)}` : "";
     const height = data.tasks.some((task) => task.tests[0].truth !== null) ? ", the higher the closer to the truth" : "";
     find("timeline-note").textContent = `${plural(workers.size, "worker")}, ${duration(last)}${used}. Each bar is a task${height}; tasks that were fine-tuned together share their time.`;
     find("timeline").hidden = false;

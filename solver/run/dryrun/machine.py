@@ -53,7 +53,7 @@ def suppose(
     head = f"profile         {profile.name} ({profile.text}): {lanes} worker{'s'[: lanes > 1]}"
     if earlier is not None and _alike(earlier, profile, where):
         machine = _from_run(earlier, stacks, fits)
-        said = [f"{head}; speeds and start-up of {earlier.name}, {earlier.config['device']}"]
+        said = [f"{head}; speeds and start-up of {earlier.name}, {earlier.starts[-1]['device']}"]
         if profile.devices is not None:
             said.append("                ESTIMATE: each of its devices is taken to be as fast as that run's")
         return Supposed(machine, bytes, said)
@@ -102,7 +102,7 @@ def _memory(
 
 def _alike(run: Run, profile: Profile, where: torch.device) -> bool:
     """Whether a run was done on devices such as the profile has."""
-    device = str(run.config["device"])
+    device = run.starts[-1]["device"]
     if profile.gpu:
         return re.search(rf"\b{profile.known_as}\b", device) is not None
     return (device == "cpu") == (where.type == "cpu")

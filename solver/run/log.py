@@ -1,0 +1,62 @@
+"""`log.jsonl`: what became of every copy of every task, one JSON object a line. This is its schema; the job writes it,
+and planner, dry run, evaluation and report read it.
+
+    {"task": "0a1d4ef5", "copy": 0, "canvas": 12, "steps": 180, "loss": 0.0031, "settled": true,
+     "adapt_seconds": 9.1, "predict_seconds": 1.2, "views": [64], "trace": [...],
+     "start": 0, "worker": 1, "started": 12.5, "ended": 22.9}
+    {"task": "1a2e2828", "copy": 0, "error": "FloatingPointError: the loss is not finite", "traceback": "Traceback ...",
+     "start": 0, "worker": 0, "started": 12.5, "ended": 14.0}
+
+(without the line breaks). A row with an "error" is a copy that failed. A copy may fail in one row and, tried again,
+succeed in a later one. `voting.lines` says how such files are written and what a kill may leave.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypedDict, cast
+
+from voting import append_lines, read_lines
+
+
+class Copy(TypedDict):
+    """What every row has."""
+
+    task: str  # the task's id
+    copy: int  # which fine-tuned copy of the weights, from 0
+
+
+class LogRow(Copy, total=False):
+    """One row: either the facts of an answer, or "error" and, where an exception is behind it, "traceback"."""
+
+    canvas: int  # side of the canvas in cells
+    steps: int  # fine-tuning steps taken
+    loss: float  # mean loss at the end, in nats a cell of the supports
+    settled: bool  # whether the supports were learned with margin, so that fine-tuning ended early
+    adapt_seconds: float  # the copy's share of its stack's fine-tuning time
+    predict_seconds: float  # time of its views
+    views: list[int]  # views cast, a number for each test input
+    trace: list[list[list[str]]]  # for each test input the answer after every loop step, as rows of characters
+    stack_error: str  # what went wrong with the stack this copy was first part of, where it was then made alone
+    error: str  # why the copy failed, one line
+    traceback: str  # where that happened: Python's traceback, or the last words of a process that died
+    start: int  # which start of the run (an index into `starts` of config.json) this belongs to; absent before 0.2
+    worker: int  # number of the worker that did it; this and the next two are absent where none was asked
+    started: float  # when its job began, in seconds from the start that it belongs to
+    ended: float  # when its job ended, on the same clock
+
+
+def append_row(path: Path, row: LogRow) -> None:
+    """One more row, on disk when this returns."""
+    append_lines(path, [row])
+
+
+def read_log(path: Path) -> list[LogRow]:
+    """The rows of a log, in order; none if there is no log yet. ValueError names a line that is no row; a last one
+    that a killed run left half-written is skipped."""
+    rows = []
+    for number, row in read_lines(path):
+        if not isinstance(row, dict) or type(row.get("task")) is not str or type(row.get("copy")) is not int:
+            raise ValueError(f"{path}, line {number}: not a log row, which names a task and a copy")
+        rows.append(cast(LogRow, row))
+    return rows
