@@ -85,7 +85,7 @@ def test_tasks_that_were_stacked_share_their_seconds(run, tmp_path):
     (copy / "log.jsonl").write_bytes(content)
     assert [result.seconds for result in results(read_run(copy))][:4] == [5.0, 2.0, 2.0, 2.0]
     (copy / "log.jsonl").write_bytes(half_written + b"\n" + content)
-    with pytest.raises(ValueError, match=r"log\.jsonl, line 1: not a log row"):
+    with pytest.raises(ValueError, match=r"log\.jsonl, line 1: is not JSON"):
         read_run(copy)
 
 
