@@ -67,7 +67,7 @@ def test_several_processes_give_what_one_gives_also_when_one_is_killed(challenge
     finish(start(challenges, directory, steps=steps, processes=4))
     assert (directory / "submission.json").read_bytes() == expected
     assert len({row["worker"] for row in rows(directory)}) > 1
-    assert json.loads((directory / "config.json").read_text())["processes"] == 4
+    assert json.loads((directory / "config.json").read_text())["starts"][0]["workers"] == 4
 
     directory = tmp_path / "killed"
     process = start(challenges, directory, steps=steps, processes=2, restarts=1)
