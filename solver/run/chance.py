@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 HALF = 67.0
-"""Steps after which a task has half of the chance that it ever gets: from the scores of 48 small held-out ARC-1 training
-tasks after 207 and 550 steps (lab log, 18)."""
+"""Steps after which a task has half of the chance that it ever gets: from the scores of 48 small held-out ARC-1
+training tasks after 207 and 550 steps (lab log, 18)."""
 
 FALL = 1.0
 """Power of the canvas size by which the chance falls: half as likely on a canvas twice as large."""
