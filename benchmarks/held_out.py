@@ -22,7 +22,7 @@ from solver.arc.expected import needed_side
 from solver.arc.tasks import challenge_json, load_challenges
 from solver.device import pick_device
 from solver.learn.canvas import choose_size
-from solver.results.printing import ProgressBar
+from solver.results.printing import SolvingBar
 from solver.run.folder import new_directory, write_json
 from solver.run.log import read_log
 from solver.run.pipeline import solve
@@ -66,7 +66,7 @@ def main() -> None:
             source = directory / "challenges.json"
             source.write_bytes(orjson.dumps(challenge_json(tasks)))
             budget = arguments.seconds * len(tasks) / workers
-            with ProgressBar(len(tasks), budget) as bar:
+            with SolvingBar(len(tasks), budget) as bar:
                 means = Means(budget, workers=workers)
                 work = Work(load_challenges(source))
                 solve(work, config, directory, means, seed=arguments.seed, listen=bar.update)

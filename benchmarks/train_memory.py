@@ -19,8 +19,10 @@ from unittest import mock
 import torch
 from pretend import Pretend, pretend
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from solver.learn.objective import SUPERVISIONS
+from solver.text import aligned
 from solver.training import pretrain
 from solver.training.optimizer import OPTIMIZERS
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
@@ -55,15 +57,13 @@ def main() -> None:
     sources = collect(config.target, max_side=config.max_side)
     tasks, loops = len(sources.pairs.ids), config.model.loops
     print(f"{config.name}, {config.optimizer}, supervision {config.supervision}, {loops} loop steps, {tasks} tasks\n")
-    print("canvas  samples   tokens  TFLOP a step  GB before  GB kept for backward  GB in all")
-    for size in config.mix:
-        cost = step_cost(config, sources, size)
-        samples = config.batch_cells // size**2
-        print(
-            f"{size:6} {samples:8} {samples * config.model.tokens(size):8} {cost.flops / 1e12:13.2f} "
-            f"{cost.before / 1e9:10.2f} {cost.kept / 1e9:21.2f} {cost.peak / 1e9:10.2f}",
-            flush=True,
-        )
+    columns = ("canvas", "samples", "tokens", "TFLOP a step", "GB before", "GB kept for backward", "GB in all")
+    rows = []
+    for size in tqdm(config.mix, desc="canvas sizes", leave=False):
+        cost, samples = step_cost(config, sources, size), config.batch_cells // size**2
+        bytes = (f"{count / 1e9:.2f}" for count in (cost.before, cost.kept, cost.peak))
+        rows.append((size, samples, samples * config.model.tokens(size), f"{cost.flops / 1e12:.2f}", *bytes))
+    print("\n".join(aligned(columns, rows)))
 
 
 def step_cost(config: TrainConfig, sources: Sources, size: int, dtype: torch.dtype = torch.bfloat16) -> StepCost:

@@ -9,8 +9,10 @@ import pytest
 from fake_run import small_tasks, write_run
 
 from solver.arc import datasets
-from solver.results.evaluate import compare, evaluate, format_comparison, format_evaluation, results
+from solver.results.compare import compare, format_comparison
+from solver.results.evaluate import evaluate, format_evaluation
 from solver.results.intervals import mean_share, wilson
+from solver.results.judge import results
 from solver.results.replay import format_replay, replay, replayed_attempts
 from solver.run.read import read_run
 from submission.score import score

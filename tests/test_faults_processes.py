@@ -139,7 +139,7 @@ from solver.results import printing
 folder, copy = Path(sys.argv[1]), sys.argv[2]
 full = []
 
-class Filling(printing.ProgressBar):
+class Filling(printing.SolvingBar):
     def update(self, progress):
         super().update(progress)
         if not full:
@@ -151,7 +151,7 @@ class Filling(printing.ProgressBar):
                 except OSError:
                     pass
 
-printing.ProgressBar = Filling
+printing.SolvingBar = Filling
 code = cli.main(sys.argv[3:])
 assert (folder / "run" / "submission.json").read_bytes() == full[0]
 shutil.copytree(folder / "run", copy)

@@ -13,12 +13,14 @@ from solver import __version__, presets
 from solver.device import compute_dtype, pick_device
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.probes.catalogue import PROBES
-from solver.probes.crew import Progress, devices, groups, run
+from solver.probes.crew import devices, groups, run
 from solver.probes.measured import Measured
 from solver.probes.plot import draw, require_matplotlib
 from solver.probes.sample import choose, refuse_overlap
+from solver.progress import ProgressBar
 from solver.provenance import versions
 from solver.run.folder import write_json
+from solver.text import format_duration
 from solver.weights import checkpoint
 
 
@@ -78,10 +80,15 @@ def run_probe(
     if seconds is not None:
         expected = seconds * probe.tunings(weights) * len(chosen.tasks) / len(places)
     started, begun = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
-    with Progress(len(chosen.tasks), expected) as progress:
-        arms, errors = run(
-            name, chosen.tasks, config, seconds=seconds, seed=seed, places=places, listen=progress.update
-        )
+    with ProgressBar(len(chosen.tasks)) as bar:
+
+        def show(done: int) -> None:
+            """Says how much time is left: as expected, and once tasks are done, at their pace."""
+            pace = (time.monotonic() - begun) / done * (len(chosen.tasks) - done) if done else expected
+            bar.show(done, "" if pace is None else f"about {format_duration(pace)} left")
+
+        show(0)
+        arms, errors = run(name, chosen.tasks, config, seconds=seconds, seed=seed, places=places, listen=show)
     measured = Measured(chosen, config.rule, config.predict.scored, arms, errors)
     finding = probe.report(measured)
     effort = f"{seconds:g} s" if steps is None else f"{steps} steps"

@@ -1,14 +1,11 @@
-"""Worker processes for a probe, one per core or GPU, and its progress."""
+"""Worker processes for a probe, one per core or GPU."""
 
 from __future__ import annotations
 
 import functools
-import sys
-import time
 from collections.abc import Callable
 
 import torch
-from tqdm import tqdm
 
 from solver.arc.tasks import Task
 from solver.device import cpu_count
@@ -76,37 +73,3 @@ def _measure(
     except Exception as error:
         return [failure(task.id, job.copy, f"{type(error).__name__}: {error}") for task in tasks]
     return [Outcome(task.id, {"task": task.id, "arms": arms[task.id]}, None) for task in tasks]
-
-
-class Progress:
-    """Tasks done and the time left, on stderr: one live bar, or plain lines where that is no terminal.
-
-    `expected`: seconds that all of it should take, None if unknown; once tasks are done, their pace decides.
-    """
-
-    def __init__(self, total: int, expected: float | None) -> None:
-        self.total, self.begun = total, time.monotonic()
-        self.live = sys.stderr.isatty()
-        self.bar = tqdm(total=total, unit="task", dynamic_ncols=True, disable=not self.live, bar_format=_FORMAT)
-        self._show(0, expected)
-
-    def update(self, done: int) -> None:
-        elapsed = time.monotonic() - self.begun
-        self._show(done, elapsed / done * (self.total - done))
-
-    def _show(self, done: int, left: float | None) -> None:
-        text = "" if left is None else f", about {int(left) // 60}:{int(left) % 60:02d} left"
-        if self.live:
-            self.bar.update(done - self.bar.n)
-            self.bar.set_postfix_str(text.removeprefix(", "))
-        else:
-            print(f"{done}/{self.total} tasks{text}", file=sys.stderr, flush=True)
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.bar.close()
-
-
-_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} tasks, {elapsed} gone{postfix}"

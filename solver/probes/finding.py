@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from solver.results.intervals import Estimate
+from solver.text import aligned
 
 Value = str | int | float | Estimate
 
@@ -21,14 +22,12 @@ class Table:
     @property
     def text(self) -> str:
         """Aligned plain text; estimates as per cent."""
-        cells = [[_text(value) for value in row] for row in self.rows]
-        widths = [max(map(len, column)) for column in zip(self.columns, *cells, strict=True)]
-        words = [all(isinstance(value, str) for value in column) for column in zip(*self.rows, strict=True)]
-        lines = [
-            "  ".join(c.ljust(w) if left else c.rjust(w) for c, w, left in zip(row, widths, words, strict=True))
-            for row in [list(self.columns), *cells]
-        ]
-        return "\n".join([self.title, "", *(f"  {line}".rstrip() for line in lines)])
+        words = {
+            name
+            for name, column in zip(self.columns, zip(*self.rows, strict=True), strict=True)
+            if all(isinstance(value, str) for value in column)
+        }
+        return "\n".join([self.title, "", *(f"  {line}" for line in aligned(self.columns, self.rows, left=words))])
 
     @property
     def record(self) -> dict:
@@ -66,7 +65,3 @@ class Finding:
     tables: Sequence[Table]
     chart: Chart
     per_task: dict[str, dict] = field(default_factory=dict)
-
-
-def _text(value: Value) -> str:
-    return f"{value:.1f}" if isinstance(value, float) else str(value)

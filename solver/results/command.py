@@ -11,7 +11,7 @@ from pathlib import Path
 
 from solver.options import Command
 from solver.results import show
-from solver.results.evaluate import compare, format_comparison
+from solver.results.compare import compare, format_comparison
 from solver.results.printing import score_lines
 from solver.results.replay import format_replay, replay
 from solver.results.report import write_report

@@ -8,6 +8,7 @@ import numpy as np
 
 from solver.results.intervals import Estimate, mean_share
 from solver.run.read import Run
+from solver.text import aligned
 from submission.document import Attempts, fallback
 from voting import RULES, two_attempts
 
@@ -55,14 +56,14 @@ def format_replay(run: Run, table: list[Replay]) -> str:
     """The table as plain text; the rule that the run itself used is marked with a star."""
     scored = len(run.solutions or ())
     truth = f"{scored} tasks scored, 95% intervals" if scored else "the truth is not known"
-    lines = [f"{run.name}: {len(run.pools)} candidate pools, {truth}", ""]
-    heading = f"{'attempt 1':>22}  {'two attempts':>22}  {'oracle':>22}  " if scored else ""
-    lines.append(f"  {'rule':<12}{heading}answers changed")
+    columns = ["rule", *(("attempt 1", "two attempts", "oracle") if scored else ()), "answers changed"]
+    rows = []
     for row in table:
         name = row.rule + (" *" if row.rule == run.config.get("rule") else "")
-        shares = "".join(f"{share}  " for share in (row.first, row.both, row.oracle) if share)
-        lines.append(f"  {name:<12}{shares}{row.changed:6} of {row.inputs}")
-    return "\n".join(lines)
+        shares = (row.first, row.both, row.oracle) if scored else ()
+        rows.append((name, *shares, f"{row.changed} of {row.inputs}"))
+    lines = [f"{run.name}: {len(run.pools)} candidate pools, {truth}", ""]
+    return "\n".join([*lines, *(f"  {line}" for line in aligned(columns, rows, left=("rule",)))])
 
 
 def _replay(run: Run, rule: str) -> Replay:

@@ -17,7 +17,7 @@ from solver.device import pick_device
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.presets import SolveConfig
 from solver.results.evaluate import evaluate, format_evaluation
-from solver.results.printing import ProgressBar, run_table, spread
+from solver.results.printing import SolvingBar, run_table, spread
 from solver.results.report import write_report
 from solver.results.trial import solved_so_far, trained_on, write_challenges, write_solutions
 from solver.run.folder import new_directory
@@ -116,7 +116,7 @@ def _run(
     """Solves with a progress bar, which `hits` tells how many tasks are solved. Returns the submission's path."""
     budget = None if arguments.steps is not None else arguments.budget
     again = team is not None and (directory / "config.json").exists()
-    with ProgressBar(len(work.tasks), budget, hits) as bar:
+    with SolvingBar(len(work.tasks), budget, hits) as bar:
         return solve(
             work,
             config,

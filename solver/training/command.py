@@ -17,6 +17,7 @@ import torch
 from solver.arc import datasets
 from solver.device import pick_device, prepare
 from solver.options import Command, duration
+from solver.text import aligned
 from solver.training.parallel import World
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
 from solver.training.pretrain import Limit, Trainer, train
@@ -116,14 +117,13 @@ def train_bundle(
 
 def log_table(rows: list[dict]) -> str:
     """The rows of a training's log as a table in plain text."""
-    lines = ["   step  seconds     samples  samples/s    loss   exact"]
+    table = []
     for row in rows:
         rate = row["samples"] / max(row["seconds"], 1e-9)
-        loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
-        lines.append(
-            f"{row['step']:7d} {row['seconds']:8.0f} {row['samples']:11d} {rate:10.0f} {loss:>7} {row['exact']:7.1%}"
-        )
-    return "\n".join(lines)
+        loss = None if row["loss"] is None else f"{row['loss']:.4f}"
+        seconds, exact = f"{row['seconds']:.0f}", f"{row['exact']:.1%}"
+        table.append((row["step"], seconds, row["samples"], f"{rate:.0f}", loss, exact))
+    return "\n".join(aligned(("step", "seconds", "samples", "samples/s", "loss", "exact"), table))
 
 
 def _finished(directory: Path, name: str, limit: Limit) -> Bundle | None:

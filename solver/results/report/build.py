@@ -14,9 +14,11 @@ import numpy as np
 import orjson
 
 from solver.arc.tasks import Grid
-from solver.results.evaluate import Answer, Evaluation, TaskResult, evaluate, results
+from solver.results.evaluate import Evaluation, evaluate
+from solver.results.judge import Answer, TaskResult, results
 from solver.results.show import PALETTE
 from solver.run.read import Run
+from solver.text import format_duration
 from submission.files import write_whole
 from voting import RULES, Candidate, Pool
 
@@ -37,7 +39,7 @@ def write_report(run: Run, path: str | os.PathLike) -> Path:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": _percent, "duration": _duration}
+    environment.filters |= {"percent": _percent, "duration": format_duration}
     template = environment.from_string((HERE / "template.html").read_text(encoding="utf-8"))
     page = template.render(
         **_summary(run),
@@ -197,7 +199,7 @@ def _scores(evaluation: Evaluation) -> list[dict]:
     ]
     shown = [{"label": label, "estimate": estimate, "note": note} for label, estimate, note in cards]
     if evaluation.seconds is not None:
-        spent = _duration(evaluation.seconds)
+        spent = format_duration(evaluation.seconds)
         shown.append({"label": "Time a task", "value": spent, "note": "of one worker, on average"})
     return shown
 
@@ -212,7 +214,9 @@ def _counts(run: Run, everything: list[TaskResult]) -> list[dict]:
         {"label": "Fallback", "value": str(left), "note": "test inputs left with the fallback answer"},
     ]
     if seconds:
-        cards.append({"label": "Time a task", "value": _duration(float(np.mean(seconds))), "note": "of one worker"})
+        cards.append(
+            {"label": "Time a task", "value": format_duration(float(np.mean(seconds))), "note": "of one worker"}
+        )
     return cards
 
 
@@ -236,8 +240,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("Seed", config.get("seed")),
         ("Device", " · ".join(filter(None, (start.get("device"), start.get("dtype"))))),
         ("Workers", start.get("workers")),
-        ("Budget", _duration(budget) if budget else None),
-        ("Took", _duration(sum(seconds)) if seconds else None),
+        ("Budget", format_duration(budget) if budget else None),
+        ("Took", format_duration(sum(seconds)) if seconds else None),
         ("Starts", len(starts) if len(starts) > 1 else None),
         ("Started", starts[0].get("started")),
         ("Finished", start.get("finished")),
@@ -260,10 +264,3 @@ def _embedded(data: dict) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{seconds / 60:.1f} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -33,10 +33,11 @@
   }
 
   function duration(seconds) {
-    if (seconds < 60) return (seconds < 9.95 ? seconds.toFixed(1) : seconds.toFixed(0)) + " s";
-    const minutes = Math.round(seconds / 60);
-    if (minutes < 60) return (seconds / 60).toFixed(minutes < 10 ? 1 : 0) + " min";
-    return Math.floor(minutes / 60) + " h " + String(minutes % 60).padStart(2, "0") + " min";
+    if (seconds < 99.5) return (seconds < 9.95 ? seconds.toFixed(1) : seconds.toFixed(0)) + " s";
+    const whole = Math.round(seconds);
+    const two = (number) => String(Math.floor(number)).padStart(2, "0");
+    if (whole < 3600) return Math.floor(whole / 60) + "m" + two(whole % 60) + "s";
+    return Math.floor(whole / 3600) + "h" + two((whole % 3600) / 60) + "m";
   }
 
   const percent = (share) => (100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0) + "%";

@@ -29,6 +29,7 @@ from solver.run.dryrun.work import SimTask
 from solver.run.pipeline import places
 from solver.run.planner import stack_size
 from solver.run.read import Run, read_run
+from solver.text import format_duration
 
 
 def dry_run(
@@ -88,7 +89,7 @@ def dry_run(
     plain = Simulation(simulated, config, machine, lanes, budget).run() if result.hit else None
     done = time.monotonic()
     what = f"{len(tasks)} tasks, weights {weights}, "
-    what += f"{config.adapt.steps} steps each" if budget is None else f"budget {tables.clock(budget)}"
+    what += f"{config.adapt.steps} steps each" if budget is None else f"budget {format_duration(budget)}"
     draw(result, lanes, budget, config.first_share, f"dry run of {what}, {machine_kind.name}", svg)
     parts = [
         f"dry run         {what}, {config.predict.views} views",
@@ -96,7 +97,7 @@ def dry_run(
         _guess(outlooks, easy, earlier),
         tables.verdict(result, config, budget, lanes, len(tasks)),
         *([tables.faults(result, plain)] if plain else []),
-        *(f"fault           {f.who} at {tables.clock(f.seconds)}: after the end" for f in deaths[len(result.hit) :]),
+        *(f"fault           {f.who} at {format_duration(f.seconds)}: after the end" for f in deaths[len(result.hit) :]),
         "",
         tables.by_copy(result),
         "",

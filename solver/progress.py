@@ -1,0 +1,33 @@
+"""How far a long piece of work is, on stderr: one live bar, or plain lines where that is no terminal."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm
+
+
+class ProgressBar:
+    """A context manager; `unit` says in plain words what is counted, up to `total`."""
+
+    def __init__(self, total: int, unit: str = "tasks") -> None:
+        self.total, self.unit = total, unit
+        self.live = sys.stderr.isatty()
+        layout = f"{{l_bar}}{{bar}}| {{n_fmt}}/{{total_fmt}} {unit}, {{elapsed}} gone{{postfix}}"
+        self.bar = tqdm(total=total, dynamic_ncols=True, disable=not self.live, bar_format=layout)
+
+    def show(self, done: int, *facts: str) -> None:
+        """So many are done; each of the `facts` is said beside it, empty ones are not."""
+        text = [fact for fact in facts if fact]
+        if self.live:
+            self.bar.set_postfix_str(", ".join(text), refresh=False)
+            self.bar.update(done - self.bar.n)
+            self.bar.refresh()
+        else:
+            print(", ".join([f"{done}/{self.total} {self.unit}", *text]), file=sys.stderr, flush=True)
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()

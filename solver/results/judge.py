@@ -1,0 +1,134 @@
+"""Every test output of a run, judged: hit or missed, how near, and what its task took."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.arc.expected import size_rule
+from solver.arc.tasks import Grid
+from solver.run.log import LogRow
+from solver.run.read import Run
+from voting import Pool
+
+NEAR = 0.1  # an answer of the right shape with at most this share of its cells wrong is a near miss
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one test output was answered.
+
+    hit: 0 a miss, 1 hit by attempt 1, 2 hit by attempt 2 only; None where the truth is not known.
+    covered: the truth is among the candidates of the pool.
+    near: a miss, but the truth was a candidate, or a candidate that was submitted has the right shape and at
+        most NEAR of its cells wrong.
+    fallback: no view gave a grid, so the answer is the fallback.
+    """
+
+    hit: int | None
+    covered: bool
+    near: bool
+    fallback: bool
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One task of a run.
+
+    canvas: its side in cells, None if the network never answered. size_rule: a name in solver.arc.expected.RULES, and
+    supports: how many; UNKNOWN and 0 for a task that could not be read.
+    seconds: of one worker, shared evenly among the tasks that a job stacked; None if it was never run.
+    """
+
+    id: str
+    canvas: int | None
+    size_rule: str
+    supports: int
+    answers: tuple[Answer, ...]
+    seconds: float | None
+
+    @property
+    def share(self) -> float:
+        """The share of outputs hit by either attempt: what the task adds to Kaggle's score."""
+        return float(np.mean([bool(answer.hit) for answer in self.answers]))
+
+    @property
+    def first(self) -> float:
+        """The share of outputs hit by attempt 1."""
+        return float(np.mean([answer.hit == 1 for answer in self.answers]))
+
+    @property
+    def covered(self) -> float:
+        """The share of outputs that are among the candidates."""
+        return float(np.mean([answer.covered for answer in self.answers]))
+
+    @property
+    def solved(self) -> bool:
+        """Every output is hit."""
+        return all(answer.hit for answer in self.answers)
+
+    @property
+    def status(self) -> str:
+        """hit (every output), else fallback (an output without candidates), else near (an output that is hit
+        or a near miss), else missed. Where the truth is not known: fallback or answered."""
+        if self.answers[0].hit is None:
+            return "fallback" if any(answer.fallback for answer in self.answers) else "answered"
+        if self.solved:
+            return "hit"
+        if any(answer.fallback for answer in self.answers):
+            return "fallback"
+        return "near" if any(answer.hit or answer.near for answer in self.answers) else "missed"
+
+
+def results(run: Run) -> list[TaskResult]:
+    """Every task of a run in file order, those without a known truth too."""
+    seconds, tasks, found = _seconds(run), run.tasks, []
+    for task_id, pairs in run.attempts.items():
+        task, truth = tasks.get(task_id), run.truth(task_id) or [None] * len(pairs)
+        # A task that could not be read may have fewer readable tests than outputs; the rest are misses.
+        answers = [_judge(pair, run.pool(task_id, i), truth[i]) for i, pair in enumerate(pairs)]
+        answers += [Answer(0, False, False, True)] * (len(truth) - len(pairs))
+        canvases = [row["canvas"] for row in run.log.get(task_id, ()) if "canvas" in row]
+        found.append(
+            TaskResult(
+                id=task_id,
+                canvas=canvases[-1] if canvases else None,
+                size_rule=size_rule(task) if task else UNKNOWN,
+                supports=len(task.support) if task else 0,
+                answers=tuple(answers),
+                seconds=seconds.get(task_id),
+            )
+        )
+    return found
+
+
+def job_counts(run: Run) -> Counter:
+    """How many log rows each job has; a job is known by its start of the run, its worker and its times."""
+    return Counter(_job(row) for rows in run.log.values() for row in rows)
+
+
+def _job(row: LogRow) -> tuple:
+    return row.get("start", 0), row.get("worker"), row.get("started"), row.get("ended")
+
+
+def _seconds(run: Run) -> dict[str, float]:
+    """Seconds of one worker that each task took, over all its copies."""
+    stacked, seconds = job_counts(run), defaultdict(float)
+    for task_id, rows in run.log.items():
+        for row in rows:
+            if row.get("ended") is not None and row.get("started") is not None:
+                seconds[task_id] += (row["ended"] - row["started"]) / stacked[_job(row)]
+    return dict(seconds)
+
+
+def _judge(pair: tuple[Grid, Grid], pool: Pool | None, truth: Grid | None) -> Answer:
+    if truth is None:
+        return Answer(None, False, False, pool is None)
+    hit = next((i for i, grid in enumerate(pair, 1) if np.array_equal(grid, truth)), 0)
+    covered = pool is not None and pool.get(truth) is not None
+    submitted = [grid for grid in pair if pool is not None and pool.get(grid) is not None]
+    close = any(grid.shape == truth.shape and np.mean(grid != truth) <= NEAR for grid in submitted)
+    return Answer(hit, covered, not hit and (covered or close), pool is None)
