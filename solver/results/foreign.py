@@ -48,16 +48,17 @@ def _model(run: Run) -> str:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    names = ("version", "commit", "seed", "budget", "steps", "rule", "device")
-    return {"run": run.name} | {name: run.config[name] for name in names if name in run.config}
+    last = run.starts[-1]
+    settings: dict[str, Any] = {"run": run.name, "seed": run.config.get("seed"), "rule": run.config.get("rule")}
+    return settings | {"version": last.get("version"), "commit": last.get("commit"), "device": last.get("device")}
 
 
 def _began(run: Run, task_id: str) -> datetime:
     """When a worker first took the task, as far as the run recorded it, or else when the run began."""
-    text = run.config.get("started")
-    start = datetime.fromisoformat(str(text)) if text else datetime.fromtimestamp(0, timezone.utc)
-    offsets = [row["started"] for row in run.log.get(task_id, ()) if row.get("started") is not None]
-    return start + timedelta(seconds=min(offsets, default=0.0))
+    rows = [row for row in run.log.get(task_id, ()) if row.get("started") is not None]
+    start = run.starts[rows[0].get("start", 0) if rows else 0].get("started")
+    began = datetime.fromisoformat(start) if start else datetime.fromtimestamp(0, timezone.utc)
+    return began + timedelta(seconds=rows[0]["started"] if rows else 0.0)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
