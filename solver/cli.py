@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": ("solver.results.solving", "export, solve, score and report on a named data set"),
     "compare": ("solver.results.command", "two runs, task by task"),
     "vote": ("solver.results.command", "replay the vote from a run's candidate pool, without a model"),
+    "merge": ("solver.results.merging", "answers of several solvers put together: runs and submission files"),
     "report": ("solver.results.command", "a run as one HTML page"),
     "show": ("solver.results.command", "a task in the terminal, or as a picture"),
     "probe": ("solver.probes.command", "what a small recursive network does, as an experiment"),

@@ -21,6 +21,8 @@ class Candidate:
     confidence_sum: over those views, the sum of exp(mean log-probability per cell), in (0, views].
     likelihoods: (sum, views) for each fine-tuned copy that scored it: the log-likelihood of the whole grid
         summed over that many of the copy's views.
+    opinions: {name of a solver: how much its word for this grid weighs}, where answers of several solvers were put
+        together; see `voting.opinions`.
     """
 
     grid: np.ndarray
@@ -28,6 +30,7 @@ class Candidate:
     log_prob_sum: float = 0.0
     confidence_sum: float = 0.0
     likelihoods: list[tuple[float, int]] = field(default_factory=list)
+    opinions: dict[str, float] = field(default_factory=dict)
 
     @property
     def mean_log_prob(self) -> float:
@@ -52,12 +55,14 @@ class Pool:
     copies: fine-tuned copies whose views are in here: 1, until pools are merged.
     steps: fine-tuning steps that the copy took; after merging, the most that any of them took.
     settled: whether the copy stopped early because it had learned its supports; after merging, whether all had.
+    sure: whether the views' best candidate keeps its place against the opinions of other solvers.
     """
 
     def __init__(self, steps: int = 0, settled: bool = False) -> None:
         self.total_views = 0
         self.copies = 1
         self.steps, self.settled = steps, settled
+        self.sure = False
         self._by_key: dict[tuple, Candidate] = {}
 
     def __len__(self) -> int:
@@ -117,12 +122,15 @@ class Pool:
         self.total_views += other.total_views
         self.copies += other.copies
         self.steps, self.settled = max(self.steps, other.steps), self.settled and other.settled
+        self.sure = self.sure or other.sure
         for theirs in other.candidates:
             ours = self.propose(theirs.grid)
             ours.views += theirs.views
             ours.log_prob_sum += theirs.log_prob_sum
             ours.confidence_sum += theirs.confidence_sum
             ours.likelihoods = ours.likelihoods + theirs.likelihoods
+            for name, weight in theirs.opinions.items():
+                ours.opinions[name] = ours.opinions.get(name, 0.0) + weight
 
     def propose(self, grid: np.ndarray) -> Candidate:
         """The candidate with this grid, made with no votes if there is none yet."""

@@ -6,9 +6,11 @@
 
 (without the line breaks). The pool's `views` counts every view cast; `copies` is above 1 where a copy stands for
 several networks (one per support left out, say), and `likelihoods` holds a [sum, views] of each. A grid is a list of
-digit strings, top row first. Candidates stand in the order they were first seen. A later line replaces an earlier one
-for the same task, test input and copy; `voting.lines` says how it is written and what a kill may leave. `load_pools`
-is the one function that reads the file for voting; it merges copies as `voting.copies` says.
+digit strings, top row first. Candidates stand in the order they were first seen. Where the answers of several solvers
+were put together, a pool may have `"sure": true` and a candidate `"opinions": {"solver": weight}` (`voting.opinions`).
+A later line replaces an earlier one for the same task, test input and copy; `voting.lines` says how it is written and
+what a kill may leave. `load_pools` is the one function that reads the file for voting; it merges copies as
+`voting.copies` says.
 """
 
 import os
@@ -71,18 +73,20 @@ def pool_record(task_id: str, test_index: int, copy: int, pool: Pool) -> dict:
             "log_prob_sum": candidate.log_prob_sum,
             "confidence_sum": candidate.confidence_sum,
             "likelihoods": candidate.likelihoods,
+            **({"opinions": candidate.opinions} if candidate.opinions else {}),
         }
         for candidate in pool.candidates
     ]
     record = {"task": task_id, "test": int(test_index), "copy": int(copy)}
     record |= {"steps": pool.steps, "settled": pool.settled, "copies": pool.copies, "views": pool.total_views}
-    return record | {"candidates": candidates}
+    return record | ({"sure": True} if pool.sure else {}) | {"candidates": candidates}
 
 
 def parse_pool(record: dict) -> tuple[Key, int, Pool]:
     """(task_id, test_index), copy and pool of a record; KeyError, TypeError or ValueError if it is none."""
     pool = Pool(int(record["steps"]), bool(record["settled"]))
     pool.total_views, pool.copies = int(record["views"]), int(record["copies"])
+    pool.sure = bool(record.get("sure", False))
     for entry in record["candidates"]:
         rows = [np.frombuffer(row.encode(), np.uint8) - ord("0") for row in entry["grid"]]
         candidate = pool.propose(np.stack(rows))
@@ -90,4 +94,5 @@ def parse_pool(record: dict) -> tuple[Key, int, Pool]:
         candidate.log_prob_sum = float(entry["log_prob_sum"])
         candidate.confidence_sum = float(entry["confidence_sum"])
         candidate.likelihoods = [(float(value), int(views)) for value, views in entry["likelihoods"]]
+        candidate.opinions = {str(name): float(weight) for name, weight in entry.get("opinions", {}).items()}
     return (str(record["task"]), int(record["test"])), int(record["copy"]), pool

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from voting.candidates import Candidate, Pool, as_grid
+from voting.opinions import second_opinion
 
 
 def count(pool: Pool) -> list[Candidate]:
@@ -46,18 +47,20 @@ RULES: dict[str, Callable[[Pool], list[Candidate]]] = {
     "confidence": confidence,
     "product": product,
 }
+ALL_RULES = RULES | {"merge": second_opinion}
+"""The rules by which a run may vote, and that of pools with the opinions of several solvers."""
 
 
 def two_attempts(pool: Pool, rule: str, fallback: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The two best candidates of `pool` under `rule` (a name in RULES), as two different uint8 grids (H, W).
+    """The two best candidates of `pool` under `rule` (a name in ALL_RULES), as two different uint8 grids (H, W).
 
     What the pool lacks comes from `fallback`, in its order; if that only repeats the first attempt, the
     second is the first with its top left cell changed. ValueError for an unknown rule, or if there is no
     grid at all.
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown voting rule {rule!r}; there are {', '.join(RULES)}")
-    grids = [candidate.grid for candidate in RULES[rule](pool)[:2]]
+    if rule not in ALL_RULES:
+        raise ValueError(f"unknown voting rule {rule!r}; there are {', '.join(ALL_RULES)}")
+    grids = [candidate.grid for candidate in ALL_RULES[rule](pool)[:2]]
     if len(grids) < 2:
         grids += [as_grid(grid) for grid in fallback]
     if not grids:

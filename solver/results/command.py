@@ -17,7 +17,7 @@ from solver.results.replay import format_replay, replay
 from solver.results.report import write_report
 from solver.run.folder import newest
 from solver.run.read import read_run
-from voting import RULES
+from voting import ALL_RULES
 
 
 def _compare_options(parser: argparse.ArgumentParser) -> None:
@@ -31,14 +31,14 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _vote_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", type=Path, metavar="RUN_DIR")
-    parser.add_argument("--rule", default="all", help="all, count, confidence or product")
+    parser.add_argument("--rule", default="all", help="all, count, confidence, product or merge")
 
 
 def _vote(arguments: argparse.Namespace) -> None:
-    if arguments.rule != "all" and arguments.rule not in RULES:
-        raise ValueError(f"no voting rule is called {arguments.rule!r}; choose from all, {', '.join(RULES)}")
+    if arguments.rule != "all" and arguments.rule not in ALL_RULES:
+        raise ValueError(f"no voting rule is called {arguments.rule!r}; choose from all, {', '.join(ALL_RULES)}")
     run = read_run(arguments.directory)
-    print(format_replay(run, replay(run, tuple(RULES) if arguments.rule == "all" else (arguments.rule,))))
+    print(format_replay(run, replay(run, None if arguments.rule == "all" else (arguments.rule,))))
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from solver.results.intervals import Estimate, mean_share
 from solver.run.read import Run
 from solver.text import aligned
 from submission.document import Attempts, fallback
-from voting import RULES, two_attempts
+from voting import ALL_RULES, RULES, two_attempts
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Replay:
 
 
 def replayed_attempts(run: Run, rule: str) -> Attempts:
-    """The attempts that a rule in voting.RULES makes of a run's pools, for every id of its challenges.
+    """The attempts that a rule in voting.ALL_RULES makes of a run's pools, for every id of its challenges.
 
     The run's own rule gives the run's own submission; a test input without candidates keeps its fallback.
     ValueError for an unknown rule.
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown voting rule {rule!r}; there are {', '.join(RULES)}")
+    if rule not in ALL_RULES:
+        raise ValueError(f"unknown voting rule {rule!r}; there are {', '.join(ALL_RULES)}")
     attempts = {}
     for task_id, grids in run.challenges.test_inputs.items():
         attempts[task_id] = []
@@ -47,8 +47,11 @@ def replayed_attempts(run: Run, rule: str) -> Attempts:
     return attempts
 
 
-def replay(run: Run, rules: tuple[str, ...] = tuple(RULES)) -> list[Replay]:
-    """Every rule's vote, in the order of `rules`; ValueError for an unknown one."""
+def replay(run: Run, rules: tuple[str, ...] | None = None) -> list[Replay]:
+    """Every rule's vote, in the order of `rules`; ValueError for an unknown one. None: all rules that say something
+    about this run, which is `merge` where several solvers were put together only."""
+    if rules is None:
+        rules = tuple(ALL_RULES) if run.config.get("rule") == "merge" else tuple(RULES)
     return [_replay(run, rule) for rule in rules]
 
 

@@ -38,7 +38,7 @@ class Answers:
         """Takes over what an earlier, interrupted run left in the folder: every copy with a log row and its pools."""
         rows = read_log(self.directory / "log.jsonl")
         self.finished = {(row["task"], row["copy"]) for row in rows if "error" not in row}
-        self.learned = {row["task"] for row in rows if _learned(row)}
+        self.learned = {row["task"] for row in rows if learned(row)}
         for (task_id, index), copies in load_copies(self.directory / "pools.jsonl").items():
             whole = {copy: pool for copy, pool in copies.items() if (task_id, copy) in self.finished}
             if whole:
@@ -56,7 +56,7 @@ class Answers:
             append_copy(self.directory / "pools.jsonl", outcome.task_id, copy, outcome.pools)
             self.finished.add((outcome.task_id, copy))
         append_row(self.directory / "log.jsonl", row)
-        if _learned(row):
+        if learned(row):
             self.learned.add(outcome.task_id)
         for index, pool in enumerate(outcome.pools or ()):
             self.copies.setdefault((outcome.task_id, index), {})[copy] = pool
@@ -89,5 +89,6 @@ class Answers:
             document.set(task_id, index, *two_attempts(pool, self.rule, spare))
 
 
-def _learned(row: LogRow) -> bool:
+def learned(row: LogRow) -> bool:
+    """Whether the copy that a row tells of had learned its supports."""
     return bool(row.get("settled")) or row.get("loss", float("inf")) < LEARNED

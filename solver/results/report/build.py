@@ -20,7 +20,7 @@ from solver.results.show import PALETTE
 from solver.run.read import Run
 from solver.text import format_duration
 from submission.files import write_whole
-from voting import RULES, Candidate, Pool
+from voting import ALL_RULES, Candidate, Pool
 
 HERE = Path(__file__).parent
 SHARES = "0123456789a"
@@ -91,7 +91,7 @@ def _test(run: Run, task_id: str, index: int, answer: Answer) -> dict:
     known = run.truth(task_id)
     truth = known[index] if known else None
     total = pool.total_views if pool else 0
-    ranking = RULES.get(run.config.get("rule"), RULES["count"])(pool) if pool else []
+    ranking = ALL_RULES.get(run.config.get("rule"), ALL_RULES["count"])(pool) if pool else []
     chosen = [pool.get(grid) if pool else None for grid in pair]
     right = pool.get(truth) if pool and truth is not None else None
     return {
@@ -103,6 +103,7 @@ def _test(run: Run, task_id: str, index: int, answer: Answer) -> dict:
         "decoded": sum(candidate.views for candidate in ranking),
         "candidates": len(ranking),
         "fallback": [candidate is None for candidate in chosen],
+        "said": [sorted(candidate.opinions) if candidate else [] for candidate in chosen],
         "truth": None if truth is None else _grid(truth),
         "hit": answer.hit,
         "rank": ranking.index(right) + 1 if right else None,  # of the truth, among the candidates

@@ -265,6 +265,7 @@
     const answer = test.attempts[index], rows = rowsOf(answer), notes = [sizeOf(rows)];
     if (test.fallback[index]) notes.push("fallback, no votes");
     else notes.push(`${test.votes[index]} of ${plural(test.views, "view")}`, `confidence ${percent(test.confidence[index])}`);
+    if (test.said[index].length) notes.push(`said by ${test.said[index].join(", ")}`);
     let verdict = null;
     if (test.truth !== null) {
       const wrong = wrongCells(answer, test.truth);
