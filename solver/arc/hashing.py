@@ -3,6 +3,7 @@
 With these a set of weights can carry proof that it never saw a pair it is scored on, in any of its guises.
 """
 
+import io
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from solver.arc.tasks import Grid, Task
+from submission.files import write_whole
 
 _PRIME = np.uint64(0x100000001B3)  # FNV-1a, 64 bits
 _START = np.uint64(0xCBF29CE484222325)
@@ -73,8 +75,9 @@ def save_hashes(path: str | Path, hashes: np.ndarray | Iterable[int]) -> None:
     """Write the hashes, sorted and each once, as a .npy of uint64."""
     values = hashes if isinstance(hashes, np.ndarray) else np.array(list(hashes), dtype=np.uint64)
     assert values.dtype == np.uint64
-    with open(path, "wb") as file:
-        np.save(file, np.unique(values), allow_pickle=False)
+    content = io.BytesIO()
+    np.save(content, np.unique(values), allow_pickle=False)
+    write_whole(path, content.getvalue())
 
 
 def load_hashes(path: str | Path) -> np.ndarray:

@@ -6,7 +6,6 @@ import argparse
 import os
 import platform
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from solver.arc import datasets
 from solver.device import pick_device, prepare
 from solver.options import Command, duration
+from solver.provenance import commit
 from solver.text import aligned
 from solver.training.parallel import World
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
@@ -66,7 +66,7 @@ def train_bundle(
         torch.cuda.set_device(where)
     if not world.leads:
         log = lambda line: None  # noqa: E731
-    commit = _commit()
+    code = commit()
     sources = collect(
         config.target, rearc=rearc, conceptarc=conceptarc, max_side=config.max_side, rearc_pairs=config.rearc_pairs
     )
@@ -101,7 +101,7 @@ def train_bundle(
         "torch": torch.__version__,
         "seed": seed,
         "processes": world.size,
-        "commit": commit,
+        "commit": code,
         "command": shlex.join(["tinyarc", *sys.argv[1:]]),
         "pieces": trainer.pieces,
         "validation_exact": trainer.rows[-1]["exact"],
@@ -130,10 +130,15 @@ def _finished(directory: Path, name: str, limit: Limit) -> Bundle | None:
     """The bundle of a training that has reached the limit, if it was written."""
     state = torch.load(directory / "latest.pt", map_location="cpu", weights_only=True)
     step, seconds, _ = state["counters"]
-    path = directory / f"{name}.safetensors"
-    if not state["ended"] or limit.progress(step, seconds) < 1.0 or not path.is_file():
+    if not state["ended"] or limit.progress(step, seconds) < 1.0:
         return None
-    return checkpoint.find(str(path))
+    return _bundle(directory, name, step)
+
+
+def _bundle(directory: Path, name: str, step: int) -> Bundle | None:
+    """The bundle made after so many steps; None where a kill left an older one, or parts of two."""
+    bundle = checkpoint.whole(directory / f"{name}.safetensors")
+    return bundle if bundle is not None and bundle.card.get("steps") == step else None
 
 
 def _unseeing(init: str, target: str) -> Bundle:
@@ -153,7 +158,7 @@ def _resumable(directory: Path, bundle: str, limit: Limit, device: torch.device,
         step, seconds, _ = state["counters"]
         unended = name == "undecayed.pt" or not state["ended"]
         if not unended and limit.progress(step, seconds) >= 1.0:
-            if not (directory / f"{bundle}.safetensors").is_file():
+            if _bundle(directory, bundle, step) is None:
                 return state  # all that is missing is the bundle
             raise ValueError(f"{path}: is already trained to this limit; give a larger --budget to extend it")
         if unended or warm:
@@ -165,14 +170,6 @@ def _describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

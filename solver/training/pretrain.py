@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from solver.training.presets import TrainConfig
 from solver.training.sources import Sources
 from solver.weights import checkpoint
 from solver.weights.checkpoint import Bundle
+from submission.files import write_whole
 from tta import identity_views
 
 
@@ -267,13 +269,12 @@ def plain_config(config: TrainConfig) -> dict:
 
 
 def save(trainer: Trainer, path: Path) -> None:
-    """Writes a checkpoint aside and renames it. FloatingPointError, and the old one stays, if weights are not
-    finite."""
+    """Writes a checkpoint as a whole. FloatingPointError, and the old one stays, if weights are not finite."""
     if not all(bool(p.isfinite().all()) for p in trainer.network.parameters()):
         raise FloatingPointError(f"step {trainer.step}: the weights are no longer finite; {path.name} is kept")
-    aside = path.with_suffix(".tmp")
-    torch.save(trainer.state(), aside)
-    aside.replace(path)
+    content = io.BytesIO()
+    torch.save(trainer.state(), content)
+    write_whole(path, content.getvalue())
 
 
 def _row(trainer: Trainer, recent: list[torch.Tensor], loops: int) -> dict:

@@ -19,6 +19,7 @@ from solver.arc import datasets
 from solver.arc.hashing import load_hashes, pair_hashes, save_hashes
 from solver.model import Network
 from solver.model.config import ModelConfig
+from submission.files import write_whole
 
 BUNDLED = Path(__file__).parent
 # What a card must say, and what its `seal` covers; the rest of a card is for readers and may be added to later.
@@ -80,8 +81,9 @@ def seal(card: dict) -> str:
 def save_bundle(
     directory: Path, name: str, network: Network, card: dict, hashes: np.ndarray, dtype=torch.float32
 ) -> Bundle:
-    """Writes weights (task tokens reduced to their mean, all rounded to `dtype`), card and hashes; returns the
-    bundle. `load` gives float32 whatever the file holds."""
+    """Writes hashes, weights (task tokens reduced to their mean, all rounded to `dtype`) and card, each as a whole and
+    the card last: it is what says that the others are there. Returns the bundle. `load` gives float32 whatever the
+    file holds."""
     state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
     state["conditioning.tasks"] = state["conditioning.tasks"].mean(dim=0, keepdim=True)
     data = save_safetensors({key: value.to(dtype).contiguous() for key, value in state.items()})
@@ -96,12 +98,24 @@ def save_bundle(
         "sha256": hashlib.sha256(data).hexdigest(),
         "pairs_trained_on": len(np.unique(hashes)),
     }
-    path.write_bytes(data)
     bundle = Bundle(path, card)
     save_hashes(bundle.hashes_path, hashes)
     card["hashes_sha256"] = hashlib.sha256(bundle.hashes_path.read_bytes()).hexdigest()
     card["seal"] = seal(card)
-    path.with_suffix(".json").write_bytes(orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
+    write_whole(path, data)
+    write_whole(path.with_suffix(".json"), orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
+    return bundle
+
+
+def whole(path: Path) -> Bundle | None:
+    """The bundle of a .safetensors file, or None where weights, hashes and card are not all there or do not belong
+    together, as a kill in `save_bundle` may leave them."""
+    try:
+        bundle = find(str(path))
+        _load(str(path))
+        trained_hashes(bundle)
+    except ValueError:
+        return None
     return bundle
 
 
