@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from solver.arc import datasets, hashing
+from solver.arc import datasets
 from solver.arc.hashing import canonical_hashes, pair_hashes
 from solver.learn.objective import backward, exact, sample_loss
 from solver.model import MODELS, Network
@@ -21,7 +21,6 @@ from solver.training.presets import TRAIN_PRESETS, toy
 from solver.training.pretrain import Limit, Trainer, save, train
 from solver.training.sources import collect
 from solver.weights import checkpoint
-from submission.files import write_whole
 
 CPU = torch.device("cpu")
 DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -290,33 +289,3 @@ def test_two_processes_train_as_one_with_the_joint_batch(tmp_path, sources):
     assert set(alone) == set(together)
     for name, gradient in alone.items():
         torch.testing.assert_close(together[name], gradient, rtol=1e-3, atol=1e-6)
-
-
-@pytest.mark.parametrize("written", [0, 1, 2])
-def test_a_kill_between_the_files_of_a_bundle_does_not_block_the_same_command(tmp_path, sources, monkeypatch, written):
-    """A bundle of 2 steps is there; the kill comes when so many of the three files of one of 3 steps are written."""
-    monkeypatch.setattr(command, "collect", lambda *_, **__: sources)
-    files = []
-
-    def killed(path, content):
-        if len(files) == written:
-            raise KeyboardInterrupt
-        files.append(path)
-        write_whole(path, content)
-
-    def again(steps):
-        limit = Limit(steps=steps)
-        where = {"rearc": None, "conceptarc": None, "device": "cpu"}
-        return command.train_bundle(
-            toy(), limit, tmp_path, resume=False, go_on=True, seed=0, log=lambda line: None, **where
-        )
-
-    assert again(2).card["steps"] == 2
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write_whole", killed)
-        patch.setattr(hashing, "write_whole", killed)
-        with pytest.raises(KeyboardInterrupt):
-            again(3)
-    bundle = again(3)
-    assert bundle.card["steps"] == 3
-    assert checkpoint.whole(bundle.path).card == bundle.card
