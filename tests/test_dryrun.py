@@ -103,7 +103,7 @@ def test_a_stack_that_lost_its_worker_is_put_back_one_task_at_a_time():
 def test_a_task_whose_workers_die_twice_is_given_up():
     only = [SimTask("a", 16, 1, 1, Outlook())]
     result = Simulation(only, CPU, machine(), 1, None).run([Fault("worker", 10.0), Fault("worker", 20.0)])
-    assert [row["error"] for row in result.rows] == ["the worker process died, 2 times"]
+    assert [row["error"] for row in result.rows] == ["the worker process died (in this dry run), 2 times"]
     assert not result.unanswered  # heard of, but without an answer
     assert result.first_round is None
 

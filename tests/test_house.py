@@ -32,12 +32,6 @@ FLOORS = (
 ROOMS = 8
 """Folders in `solver`, at most."""
 
-KNOWN_ARROWS = {
-    ("solver.run.dryrun.command", "solver.probes.plot"),
-    ("solver.run.dryrun.timeline", "solver.probes.plot"),
-}
-"""Arrows up that are still to be cut."""
-
 LINES = 300
 KNOWN_LONG = {
     "benchmarks/soak.py",
@@ -101,7 +95,7 @@ def test_no_arrow_points_up():
         for a, b in arrows
         if floor(b) > floor(a) or (floor(a) == floor(b) >= 0 and floor(a) < len(FLOORS) - 1 and room[a] != room[b])
     }
-    assert upward - KNOWN_ARROWS == set()
+    assert upward == set()
 
 
 def test_there_is_no_circle():

@@ -12,10 +12,11 @@ from pathlib import Path
 from solver import __version__, presets
 from solver.device import compute_dtype, pick_device
 from solver.options import WEIGHTS, Command, add_machine, duration
+from solver.plot import require_matplotlib
 from solver.probes.catalogue import PROBES
 from solver.probes.crew import devices, groups, run
 from solver.probes.measured import Measured
-from solver.probes.plot import draw, require_matplotlib
+from solver.probes.plot import draw
 from solver.probes.sample import choose, refuse_overlap
 from solver.progress import ProgressBar
 from solver.provenance import versions

@@ -1,22 +1,15 @@
-"""A chart as an SVG file. Needs matplotlib, which is optional: `pip install matplotlib`."""
+"""A chart as an SVG file. Needs matplotlib."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
+from solver.plot import COLORS
 from solver.probes.finding import Chart, Series
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; markers say the same once more.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# Markers say the same as the colours once more.
 MARKERS = ("o", "s", "^", "D", "v", "P")
 HEIGHT = 4.0  # inches
-
-
-def require_matplotlib() -> None:
-    """ValueError, one line, if it is not installed; for before the work, not after it."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("probes draw their plots with matplotlib: pip install matplotlib")
 
 
 def draw(chart: Chart, note: str, path: Path) -> None:
@@ -30,7 +23,7 @@ def draw(chart: Chart, note: str, path: Path) -> None:
         figure = Figure(figsize=(7.0, height), layout="constrained")
         axes = figure.add_subplot()
         for number, series in enumerate(chart.series):
-            style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+            style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
             if names is None:
                 _line(axes, series, style)
             else:

@@ -21,9 +21,8 @@ from solver.results.printing import SolvingBar, run_table, spread
 from solver.results.report import write_report
 from solver.results.trial import solved_so_far, trained_on, write_challenges, write_solutions
 from solver.run.folder import new_directory
-from solver.run.pipeline import lend, solve
+from solver.run.pipeline import solve
 from solver.run.read import read_run
-from solver.run.team import Team
 from solver.run.work import Means, Work
 from voting import RULES
 
@@ -67,6 +66,8 @@ def _add_solving(parser: argparse.ArgumentParser, budget: float | None = None) -
 
 def _config(arguments: argparse.Namespace) -> SolveConfig:
     """The preset for the device with the user's wishes in it."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise ValueError("torchrun is for training; to solve on several machines, use --cluster (docs/clusters.md)")
     kind = pick_device(arguments.device).type
     if arguments.rule is not None and arguments.rule not in RULES:
         raise ValueError(f"no voting rule is called {arguments.rule!r}; choose from {', '.join(RULES)}")
@@ -89,33 +90,17 @@ def _run_directory(arguments: argparse.Namespace) -> Path:
     return arguments.run_dir
 
 
-def _begin(arguments: argparse.Namespace, config: SolveConfig, tasks: list) -> tuple[Path | None, Team | None]:
-    """The run folder, and the team of this process; (None, team) where it only lent its device to the team's leader,
-    and is done. After a restart by torchrun, the folder is the one from before."""
-    team = Team.join()
-    if team is not None and not team.leads:
-        lend(team, config, tasks, seed=arguments.seed, device=arguments.device)
-        return None, team
-    if team is None or not team.began:
-        directory = _run_directory(arguments)
-    if team is not None:
-        directory = team.remember(None if team.began else directory)
-    return directory, team
-
-
 def _run(
     arguments: argparse.Namespace,
     config: SolveConfig,
     work: Work,
     directory: Path,
     *,
-    team: Team | None,
     out: Path | None = None,
     hits: Callable[[], int] | None = None,
 ) -> Path:
     """Solves with a progress bar, which `hits` tells how many tasks are solved. Returns the submission's path."""
     budget = None if arguments.steps is not None else arguments.budget
-    again = team is not None and (directory / "config.json").exists()
     with SolvingBar(len(work.tasks), budget, hits) as bar:
         return solve(
             work,
@@ -124,11 +109,9 @@ def _run(
             Means(budget, arguments.device, arguments.workers),
             seed=arguments.seed,
             out=out,
-            resume=again or arguments.resume is not None,
+            resume=arguments.resume is not None,
             listen=bar.update,
             say=print,
-            team=team,
-            spent=team.spent if team else 0.0,
         )
 
 
@@ -146,10 +129,8 @@ def _solve(arguments: argparse.Namespace) -> None:
     if arguments.out is not None and arguments.out.resolve() == arguments.challenges.resolve():
         raise ValueError(f"{arguments.out}: is the challenges file, which --out would overwrite")
     config = _config(arguments)
-    directory, team = _begin(arguments, config, tasks)
-    if directory is None:
-        return
-    path = _run(arguments, config, Work(challenges, tasks), directory, team=team, out=arguments.out)
+    directory = _run_directory(arguments)
+    path = _run(arguments, config, Work(challenges, tasks), directory, out=arguments.out)
     print(run_table(directory))
     _try_report(directory)
     print(f"{path}: {len(challenges.test_inputs)} tasks, run folder {directory}")
@@ -163,8 +144,6 @@ def _demo(arguments: argparse.Namespace) -> None:
 def _eval(arguments: argparse.Namespace) -> None:
     data = datasets.load(arguments.name)
     tasks = datasets.demo_tasks(data, arguments.limit, largest_side=30)
-    if arguments.seeds > 1 and "TORCHELASTIC_RUN_ID" in os.environ:
-        raise ValueError("--seeds is for one process; under torchrun, run one --seed after the other")
     if arguments.seeds > 1 and arguments.resume is not None:
         raise ValueError("--resume goes on with one run; leave --seeds away")
     scores = []
@@ -173,25 +152,23 @@ def _eval(arguments: argparse.Namespace) -> None:
         if arguments.seeds > 1 and arguments.run_dir is not None:
             own.run_dir = arguments.run_dir / f"seed-{seed}"
         scores.append(_trial(own, data, tasks))
-    if len(scores) > 1 and None not in scores:
+    if len(scores) > 1:
         print(f"{len(scores)} seeds: " + spread(scores))
 
 
-def _trial(arguments: argparse.Namespace, data: datasets.DataSet, tasks: list) -> float | None:
-    """Solves, scores and reports; returns Kaggle's score, 0 to 1, or None where another process of a team does."""
+def _trial(arguments: argparse.Namespace, data: datasets.DataSet, tasks: list) -> float:
+    """Solves, scores and reports; returns Kaggle's score, 0 to 1."""
     config = _config(arguments)
     if seen := trained_on(arguments.weights, data, tasks):
         warning = f"{arguments.weights} was trained on pairs of {len(seen)} of these {len(tasks)} tasks"
         if not getattr(arguments, "allow_overlap", False):
             raise ValueError(f"{warning}, {seen[0]} for one; --allow-overlap scores them all the same")
         print(f"NOT A FAIR SCORE: {warning}")
-    directory, team = _begin(arguments, config, tasks)
-    if directory is None:
-        return None
+    directory = _run_directory(arguments)
     work = Work(load_challenges(write_challenges(directory, tasks)), dataset=data.name, seen=tuple(seen))
     print(f"{len(tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
     hits = functools.partial(solved_so_far, directory, {task.id: data.solutions[task.id] for task in tasks})
-    _run(arguments, config, work, directory, team=team, hits=hits)
+    _run(arguments, config, work, directory, hits=hits)
     write_solutions(directory, data, tasks)
     print(run_table(directory))
     evaluation = evaluate(read_run(directory))

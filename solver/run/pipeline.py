@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,6 @@ from pathlib import Path
 import torch
 
 from solver.arc.expected import needed_side
-from solver.arc.tasks import Task
 from solver.device import cpu_count, pick_device
 from solver.learn.canvas import choose_size
 from solver.presets import SolveConfig
@@ -20,12 +17,9 @@ from solver.run import record
 from solver.run.answers import Answers
 from solver.run.folder import write_json
 from solver.run.job import Outcome, failure, run_job
-from solver.run.log import LogRow, read_log
 from solver.run.planner import Planner
 from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Budget
-from solver.run.team import Team
-from solver.run.wire import unpack_outcome
 from solver.run.work import Means, Progress, Work
 from solver.run.workers import Report, Workers
 
@@ -42,28 +36,25 @@ def solve(
     listen: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda line: None,
     runner: Callable[..., list[Outcome]] = run_job,
-    team: Team | None = None,
-    spent: float = 0.0,
 ) -> Path:
     """Solves `work` with `means` as `config` says, and returns the submission's path.
 
     The run folder `directory` (made if absent) is filled as `solver.run.folder` says; `out` is a second place for the
     submission. With `resume` the folder's earlier run goes on: answered tasks are not done again, and the budget is a
     fresh one. A task that fails keeps its fallback answer, and its log row says why. `listen` hears of progress, `say`
-    what the user should know. `runner` does a job in a worker process; `team` lends the workers of other processes,
-    and `spent` seconds of its budget are gone already.
+    what the user should know. `runner` does a job in a worker process.
     """
     where, tasks = pick_device(means.device), work.tasks
-    devices, threads = places(where, means.workers, len(tasks), team)
+    devices, threads = places(where, means.workers, len(tasks))
     about = record.new_record(work, config, means.budget, seed)
     before = record.earlier(directory, about) if resume else []
     answers = Answers(directory, work.challenges, config.rule, out, keep=resume)
     log = _Log(answers, len(before))
     settings = [WorkerSettings(config, seed, device, threads, runner) for device in devices]
-    starters = [functools.partial(LocalProcess, setting) for setting in settings] + (team.hires() if team else [])
+    starters = [functools.partial(LocalProcess, setting) for setting in settings]
     sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
     inputs = {task.id: len(task.test_inputs) for task in tasks}
-    planner = Planner(sizes, config, Budget(means.budget, spent=spent), len(starters), inputs=inputs)
+    planner = Planner(sizes, config, Budget(means.budget), len(starters), inputs=inputs)
     if resume:
         log.restore(planner)
         say(record.resuming(directory, before, means.budget))
@@ -74,26 +65,17 @@ def solve(
     write_json(directory / "config.json", about)
     if not resume:
         log.give_up({task_id: str(error) for task_id, error in work.challenges.errors.items()})
-    with team.alive() if team else contextlib.nullcontext():
-        if planner.open():
-            with Workers(starters) as workers:
-                for report in workers.run(planner, {task.id: task for task in tasks}):
-                    log.hear(report, planner)
-                    answers.write()
-                    done = len(tasks) - len(planner.unanswered)
-                    listen(Progress(done, len(tasks), planner.again, planner.budget.left()))
-        if team:
-            team.end()
+    if planner.open():
+        with Workers(starters) as workers:
+            for report in workers.run(planner, {task.id: task for task in tasks}):
+                log.hear(report, planner)
+                answers.write()
+                done = len(tasks) - len(planner.unanswered)
+                listen(Progress(done, len(tasks), planner.again, planner.budget.left()))
     log.give_up(dict.fromkeys(planner.unanswered, "no time left in the budget"))
     start |= {"finished": record.now(), "seconds": round(planner.budget.elapsed(), 3)}
     write_json(directory / "config.json", about)
     return answers.documents[-1].path
-
-
-def lend(team: Team, config: SolveConfig, tasks: list[Task], *, seed: int, device: str) -> None:
-    """What a process of a team does that does not lead it: lends its device until the leader has finished."""
-    devices, threads = places(pick_device(device), None, len(tasks), team)
-    team.follow({task.id: task for task in tasks}, WorkerSettings(config, seed, devices[0], threads))
 
 
 class _Log:
@@ -104,13 +86,10 @@ class _Log:
 
     def hear(self, report: Report, planner: Planner) -> None:
         """Takes what a worker reported to the answers, and to the planner what that says about time."""
-        spent: LogRow = {}  # type: ignore[typeddict-item]
-        if report.job is not None:
-            spent |= {"worker": report.worker, "started": round(report.started, 3), "ended": round(report.ended, 3)}
         for outcome in report.outcomes:
-            if report.job is None and (outcome.task_id, outcome.row["copy"]) in self.answers.finished:
-                continue  # kept by another process, and known
-            self._take(outcome, spent)
+            outcome.row |= {"worker": report.worker}
+            outcome.row |= {"started": round(report.started, 3), "ended": round(report.ended, 3)}
+            self._take(outcome)
             planner.heard(outcome.row, self.answers.agreement(outcome.task_id))
 
     def give_up(self, reasons: dict[str, str]) -> None:
@@ -121,29 +100,19 @@ class _Log:
     def restore(self, planner: Planner) -> None:
         """Takes up what an earlier, interrupted run has answered; failed tasks count as not heard of."""
         self.answers.restore()
-        for path in sorted(self.answers.directory.glob("parts/*.jsonl")):  # finished elsewhere, but never reported
-            for packed in read_log(path):
-                outcome = unpack_outcome(packed)
-                self._take(outcome)
-        self.answers.write()
         for task_id in planner.states:
             if copies := [copy for finished, copy in self.answers.finished if finished == task_id]:
                 planner.known(task_id, max(copies) + 1, self.answers.agreement(task_id))
 
-    def _take(self, outcome: Outcome, spent: LogRow | None = None) -> None:
-        self.answers.take(outcome, {**outcome.row, "start": self.start, **(spent or {})})
+    def _take(self, outcome: Outcome) -> None:
+        self.answers.take(outcome, {**outcome.row, "start": self.start})
 
 
-def places(where: torch.device, workers: int | None, tasks: int, team: Team | None) -> tuple[list[str], int]:
+def places(where: torch.device, workers: int | None, tasks: int) -> tuple[list[str], int]:
     """A device for each worker of this process, and the CPU threads of each.
 
-    One worker per processor on a CPU, but no more than there are tasks; one per GPU otherwise. In a team, one.
+    One worker per processor on a CPU, but no more than there are tasks; one per GPU otherwise.
     """
-    if team is not None:
-        rank, beside = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        if where.type == "cpu":
-            return ["cpu"], max(1, cpu_count() // beside)
-        return [f"cuda:{rank % torch.cuda.device_count()}"], 1
     if where.type == "cpu":
         count = max(1, min(workers or cpu_count(), tasks))
         return ["cpu"] * count, max(1, cpu_count() // count)

@@ -105,7 +105,7 @@ class Planner:
     def put_back(self, job: Job) -> None:
         self.returned.append(job)
 
-    def shrink(self, workers: int) -> None:
+    def resize(self, workers: int) -> None:
         self.workers = workers
 
     def next(self, worker: int) -> Job | None:

@@ -1,54 +1,104 @@
-"""A worker process on this machine and the pipe to it."""
+"""What a worker process is to those who use it, and the plain kind: a process on this machine at the end of a pipe."""
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
+import signal
+import sys
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from solver.arc.tasks import Task
 from solver.device import compute_dtype, prepare
 from solver.presets import SolveConfig
 from solver.run.job import Outcome, run_job
+from solver.run.schedule import Job
 from solver.weights import checkpoint
 
 READY = "ready"
 
+LAST_WORDS = 2000
+"""Bytes at the end of a process's stderr that are kept in case it dies."""
 
-class Kept(list):
-    """Outcomes that a worker has from before, reported without having been asked."""
+
+class Ending(NamedTuple):
+    """How a process ended."""
+
+    text: str  # in a few words, such as "exit code 1"
+    killed: bool = False  # whether something outside of it did that, such as a lack of memory
+    traceback: str | None = None  # where its exception was raised, or the last it had to say; None if it said nothing
+
+
+class WorkerProcess(Protocol):
+    """A process that does jobs. It says READY once its weights are loaded, and then answers each job with outcomes."""
+
+    channel: Any
+    """What becomes ready, for the `wait` that goes with this kind of process, when there is something to receive."""
+
+    def send(self, tasks: list[Task], job: Job) -> None:
+        """Hands out a job. OSError if the process is gone; whoever waits then hears that too."""
+
+    def receive(self) -> Any:
+        """READY, or a list of outcomes. EOFError or OSError if the process is gone."""
+
+    def stop(self, patience: float = 0.0) -> Ending:
+        """Ends the process, after `patience` seconds if it does not end by itself."""
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a worker process needs to know, once. `threads` are CPU threads of the process; `runner` does a job, as
-    `solver.run.job.run_job` does."""
+    """What a worker process needs to know, once."""
 
-    config: SolveConfig
-    seed: int
-    device: str
-    threads: int
-    runner: Callable[..., list[Outcome]] = run_job
+    config: SolveConfig  # the recipe; names the weights
+    seed: int  # of the run
+    device: str  # auto, cpu, cuda:1 ...
+    threads: int  # CPU threads of the process
+    runner: Callable[..., list[Outcome]] = run_job  # does a job, as `solver.run.job.run_job` does
+
+
+class _Crash(NamedTuple):
+    """The last message of a process that an exception ends."""
+
+    traceback: str
 
 
 class LocalProcess:
-    """A process that answers READY once its weights are loaded, and then each (tasks, job) with outcomes."""
+    """A `WorkerProcess` on this machine. What it writes to stderr is passed on, its last words are kept."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, settings), daemon=True)
+        self.channel, theirs = context.Pipe()
+        self.stderr, error_end = context.Pipe(duplex=False)
+        self.crash: str | None = None
+        self.last_words = b""
+        self.process = context.Process(target=_serve, args=(theirs, error_end, settings), daemon=True)
         self.process.start()
         theirs.close()
+        error_end.close()
+        self.listener = threading.Thread(target=self._pass_on, daemon=True)
+        self.listener.start()
 
-    def stop(self, patience: float = 0.0) -> int | None:
-        """Ends the process, after `patience` seconds if it does not end by itself; its exit code."""
-        self.pipe.close()
+    def send(self, tasks: list[Task], job: Job) -> None:
+        self.channel.send((tasks, job))
+
+    def receive(self) -> Any:
+        message = self.channel.recv()
+        if isinstance(message, _Crash):
+            self.crash = message.traceback
+            raise EOFError
+        return message
+
+    def stop(self, patience: float = 0.0) -> Ending:
+        self.channel.close()
         self.process.join(patience)
         if self.process.is_alive():
             self.process.terminate()
@@ -56,23 +106,62 @@ class LocalProcess:
         if self.process.is_alive():
             self.process.kill()
             self.process.join(5)  # one that hangs in a driver may not even die of that
-        return self.process.exitcode
+        self.listener.join(1)
+        code, words = self.process.exitcode, self.last_words.decode(errors="replace").strip()
+        how = _how(code) if self.crash is None else self.crash.splitlines()[-1]
+        return Ending(how, killed=code is not None and code < 0, traceback=self.crash or words or None)
+
+    def _pass_on(self) -> None:
+        """Copies what the process writes to its stderr to ours."""
+        with contextlib.suppress(EOFError, OSError, ValueError), self.stderr:
+            while text := os.read(self.stderr.fileno(), 4096):
+                self.last_words = (self.last_words + text)[-LAST_WORDS:]
+                sys.stderr.write(text.decode(errors="replace"))
+                sys.stderr.flush()
 
 
-def _serve(pipe: Connection, settings: WorkerSettings) -> None:
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+def _how(code: int | None) -> str:
+    """An exit code in words: `exit code 1`, `killed by SIGSEGV`."""
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"
+
+
+def load(settings: WorkerSettings) -> tuple[Any, dict[str, Any]]:
+    """For a worker process: its network, and what else `runner` is given by name with every job."""
     device = torch.device(settings.device)
     prepare(device, settings.threads)
     network = checkpoint.load(settings.config.weights, settings.seed, loops=settings.config.loops)
-    dtype = compute_dtype(device)
+    return network, {"seed": settings.seed, "device": device, "dtype": compute_dtype(device)}
+
+
+def _serve(pipe: Connection, stderr: Connection, settings: WorkerSettings) -> None:
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if os.name == "posix":
+        os.dup2(stderr.fileno(), 2)
+    stderr.close()
+    faulthandler.enable()
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
+        with _last_message(pipe):
+            network, by_name = load(settings)
         pipe.send(READY)
         while True:
             tasks, job = pipe.recv()
-            outcomes = settings.runner(
-                network, tasks, job, settings.config, seed=settings.seed, device=device, dtype=dtype
-            )
+            with _last_message(pipe):
+                outcomes = settings.runner(network, tasks, job, settings.config, **by_name)
             pipe.send(outcomes)
+
+
+@contextlib.contextmanager
+def _last_message(pipe: Connection) -> Iterator[None]:
+    """Whatever is raised within ends this process, and its last message says what it was."""
+    try:
+        yield
+    except Exception:
+        pipe.send(_Crash(traceback.format_exc()))
+        sys.exit(1)
 
 
 def _die_with_parent() -> None:

@@ -92,8 +92,8 @@ class Schedule(Protocol):
     def put_back(self, job: Job) -> None:
         """A job whose worker died comes back, to be handed out before all others."""
 
-    def shrink(self, workers: int) -> None:
-        """From now on there are `workers` of them: on a device no process can be started."""
+    def resize(self, workers: int) -> None:
+        """From now on there are `workers` of them: on a device no process can be started, or one has turned up."""
 
 
 class Line:
@@ -114,5 +114,5 @@ class Line:
     def put_back(self, job: Job) -> None:
         self.jobs.insert(0, job)
 
-    def shrink(self, workers: int) -> None:
+    def resize(self, workers: int) -> None:
         pass

@@ -17,8 +17,8 @@ from solver.arc.tasks import Task, load_challenges
 from solver.device import pick_device
 from solver.learn.canvas import choose_size
 from solver.options import WEIGHTS, Command, add_machine, duration
+from solver.plot import require_matplotlib
 from solver.presets import SolveConfig
-from solver.probes.plot import require_matplotlib
 from solver.run.dryrun import tables
 from solver.run.dryrun.machine import suppose
 from solver.run.dryrun.outlook import EASY, Outlook, assumed, like
@@ -122,7 +122,7 @@ def _guess(outlooks: dict[str, Outlook], easy: float, earlier: Run | None) -> st
 def _lanes(profile: Profile, where: torch.device, workers: int | None, tasks: int) -> int:
     """Devices at work: as `solve` chooses them, of those that the profile has."""
     if profile.devices is None:
-        return len(places(where, workers, tasks, None)[0])
+        return len(places(where, workers, tasks)[0])
     if profile.gpu:
         return min(workers or profile.devices, profile.devices)
     return max(1, min(workers or profile.devices, tasks))

@@ -71,7 +71,7 @@ def suppose(
             f"{startup - CUDA_STARTUP:.1f} s measured here",
         ]
         return Supposed(Machine(found, startup, fits), bytes, said)
-    devices, threads = places(where, lanes, len(tasks), None)
+    devices, threads = places(where, lanes, len(tasks))
     if profile.devices is not None:
         devices, threads = ["cpu"] * min(lanes, cpu_count()), 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0

@@ -8,6 +8,7 @@ import statistics
 import time
 from dataclasses import replace
 from multiprocessing.connection import wait
+from typing import Any
 
 import torch
 
@@ -35,17 +36,17 @@ def measure(by_size: dict[int, list[Task]], settings: list[WorkerSettings]) -> M
     processes = [LocalProcess(replace(place, runner=_measure_size)) for place in settings]
     try:
         ready = []
-        waiting = {process.pipe for process in processes}
-        while waiting:
-            for pipe in wait(list(waiting)):
-                if _hear(pipe) == READY:
+        starting = {process.channel: process for process in processes}
+        while starting:
+            for channel in wait(list(starting)):
+                if _hear(starting[channel]) == READY:
                     ready.append(time.monotonic() - begun)
-                    waiting.remove(pipe)
+                    del starting[channel]
         costs = {}
         for size, tasks in sorted(by_size.items()):
             for process in processes:
-                process.pipe.send((tasks, Job(tuple(task.id for task in tasks), size, seconds=SECONDS)))
-            costs[size] = mean([_hear(process.pipe) for process in processes])
+                process.send(tasks, Job(tuple(task.id for task in tasks), size, seconds=SECONDS))
+            costs[size] = mean([_hear(process) for process in processes])
     finally:
         for process in processes:
             process.stop()
@@ -56,9 +57,9 @@ def mean(costs: list[Cost]) -> Cost:
     return Cost(**{name: statistics.mean(getattr(cost, name) for cost in costs) for name in vars(costs[0])})
 
 
-def _hear(pipe):
+def _hear(process: LocalProcess) -> Any:
     try:
-        return pipe.recv()
+        return process.receive()
     except (EOFError, OSError):
         raise RuntimeError("a worker process died while it was measured") from None
 

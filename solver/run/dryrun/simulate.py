@@ -1,12 +1,17 @@
-"""The real planner on a simulated clock: workers that start, work, die and are replaced as in `solver.run.workers`."""
+"""The real planner and the real workers on a simulated clock: only the processes are pretended."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from solver.presets import SolveConfig
 from solver.run.dryrun.work import Machine, SimTask, do
+from solver.run.job import Outcome
 from solver.run.planner import Planner
+from solver.run.process import READY, Ending
 from solver.run.schedule import Budget, Job
 from solver.run.workers import Workers
 
@@ -54,17 +59,70 @@ class Result:
         return 1.0 - sum(box.end - box.start for box in self.boxes) / (self.end * workers) if self.end else 0.0
 
 
-@dataclass
-class _Worker:
-    number: int
-    ready_at: float
-    begun: float
-    ready: bool = False
-    deaths: int = 0
-    job: Job | None = None
-    started: float = 0.0
-    ends: float = 0.0
-    rows: list[dict] = field(default_factory=list)
+class Process:
+    """A `solver.run.process.WorkerProcess` that knows when it will be ready and when its job will have ended. It is its
+    own channel."""
+
+    def __init__(self, number: int, simulation: Simulation) -> None:
+        self.number, self.simulation = number, simulation
+        self.begun = simulation.now  # start-up or, once it is ready, its job
+        self.due = simulation.now + simulation.machine.startup  # the end of that
+        self.ready = self.dead = False
+        self.job: Job | None = None
+        self.outcomes: list[Outcome] = []
+        simulation.processes[number] = self
+
+    @property
+    def channel(self) -> Process:
+        return self
+
+    @property
+    def next_event(self) -> float:
+        """The second at which there is something to receive: at once if it is dead, never while it is idle."""
+        if self.dead:
+            return self.simulation.now
+        return math.inf if self.ready and self.job is None else self.due
+
+    def send(self, tasks: list[SimTask], job: Job) -> None:
+        seconds, rows = do(job, tasks, self.simulation.config, self.simulation.machine)
+        self.job, self.begun, self.due = job, self.simulation.now, self.simulation.now + seconds
+        self.outcomes = [Outcome(row["task"], row, None) for row in rows]
+
+    def receive(self) -> Any:
+        if self.dead:
+            raise EOFError
+        self._box(lost=False)
+        if not self.ready:
+            self.ready = True
+            return READY
+        self.job = None
+        return self.outcomes
+
+    def stop(self, patience: float = 0.0) -> Ending:
+        if not self.dead and (self.job is not None or (not self.ready and self.simulation.now > self.begun)):
+            self._box(lost=self.job is not None)
+        self.dead = True
+        return Ending("in this dry run")
+
+    def die(self) -> str:
+        """Ends it by a fault; what was lost with it."""
+        self.dead = True
+        if self.job is not None:
+            self._box(lost=True)
+            lost = self.simulation.now - self.begun
+            return f"{lost:.0f} s of a job of {_tasks(len(self.job.task_ids))} on worker {self.number}"
+        if not self.ready:
+            self._box(lost=True)
+            return f"{self.simulation.now - self.begun:.0f} s of the start of worker {self.number}"
+        return f"nothing on worker {self.number}, which was idle"
+
+    def _box(self, *, lost: bool) -> None:
+        copy, tasks = (None, 0) if self.job is None else (self.job.copy, len(self.job.task_ids))
+        self.simulation.result.boxes.append(Box(self.number, self.begun, self.simulation.now, copy, tasks, lost))
+
+
+class _ParentDied(Exception):
+    """The simulated parent is gone, and all workers with it."""
 
 
 class Simulation:
@@ -77,146 +135,94 @@ class Simulation:
         self.config, self.machine, self.count, self.budget = config, machine, workers, budget
         self.now = 0.0
         self.result = Result()
-        self._begin()
+        self.waiting: list[Fault] = []
+        self.processes: dict[int, Process] = {}
 
-    def _begin(self) -> None:
-        """A parent with a fresh planner, which knows what the log says, and fresh workers."""
+    def run(self, faults: list[Fault] | tuple[Fault, ...] = ()) -> Result:
+        """Works the plan off. Faults later than the end do not happen; `hit` has those that did."""
+        self.waiting = sorted(faults, key=lambda fault: fault.seconds)
+        while True:
+            planner = self._plan()
+            try:
+                self._work(planner)
+            except _ParentDied:
+                continue
+            self.result.end = self.now
+            self.result.unanswered = planner.unanswered
+            return self.result
+
+    def _plan(self) -> Planner:
+        """A fresh planner, which knows what the log says."""
         sizes = {task.id: task.size for task in self.tasks.values()}
         budget = Budget(self.budget, lambda: self.now, spent=self.now)
         inputs = {task.id: task.tests for task in self.tasks.values()}
-        self.planner = Planner(sizes, self.config, budget, self.count, inputs=inputs)
+        planner = Planner(sizes, self.config, budget, self.count, inputs=inputs)
         copies: dict[str, int] = {}
         for row in self.result.rows:
             if "error" not in row:
                 copies[row["task"]] = max(copies.get(row["task"], 0), row["copy"] + 1)
-        for task_id, many in copies.items():
-            self.planner.known(task_id, many, self.tasks[task_id].outlook.agreement)
-        self.workers: dict[int, _Worker] = {}
-        if self.planner.open():
-            for number in range(self.count):
-                self._hire(number)
+        for task_id, count in copies.items():
+            planner.known(task_id, count, self.tasks[task_id].outlook.agreement)
+        return planner
 
-    def _hire(self, number: int, deaths: int = 0) -> None:
-        ready = self.now + self.machine.startup
-        self.workers[number] = _Worker(number, ready, self.now, deaths=deaths)
-
-    def run(self, faults: list[Fault] | tuple[Fault, ...] = ()) -> Result:
-        """Works the plan off. Faults later than the end do not happen; `hit` has those that did."""
-        waiting = sorted(faults, key=lambda fault: fault.seconds)
-        while True:
-            self._hand_out()
-            busy = [w for w in self.workers.values() if w.job is not None]
-            starting = [w for w in self.workers.values() if not w.ready] if self.planner.open() else []
-            if not busy and not starting:
-                break
-            patience = self.planner.budget.patience()
-            worker = min(busy + starting, key=lambda w: w.ends if w.job is not None else w.ready_at)
-            soon = worker.ends if worker.job is not None else worker.ready_at
-            last = float("inf") if patience is None else self.now + patience
-            if waiting and waiting[0].seconds <= min(soon, last):
-                fault = waiting.pop(0)
-                self.now = max(self.now, fault.seconds)
-                self.result.hit.append(fault)
-                self.result.faults.append(self._fault(fault))
-            elif soon > last:
-                self.now = last
-                self._give_up(busy)
-                break
-            else:
-                self.now = max(self.now, soon)
-                self._hear(worker)
-        self._stop_starting()
-        self.result.end = self.now
-        self.result.unanswered = self.planner.unanswered
-        return self.result
-
-    def _hand_out(self) -> None:
-        for worker in self.workers.values():
-            if not worker.ready or worker.job is not None or (job := self.planner.next(worker.number)) is None:
-                continue
-            seconds, rows = do(job, [self.tasks[i] for i in job.task_ids], self.config, self.machine)
-            worker.job, worker.started, worker.ends, worker.rows = job, self.now, self.now + seconds, rows
-
-    def _hear(self, worker: _Worker) -> None:
-        if worker.job is None:
-            worker.ready = True
-            self.result.boxes.append(Box(worker.number, worker.begun, self.now, None))
+    def _work(self, planner: Planner) -> None:
+        """As `solver.run.pipeline.solve` does it."""
+        if not planner.open():
             return
-        self._box(worker, lost=False)
-        worker.job = None
-        self.planner.idle(worker.number)
-        self._report(worker, worker.rows)
+        self.processes = {}
+        with Workers([self._starter(number) for number in range(self.count)], wait=self._wait) as workers:
+            for report in workers.run(planner, self.tasks):
+                for outcome in report.outcomes:
+                    spent = {"worker": report.worker, "started": report.started, "ended": report.ended}
+                    self.result.rows.append({**outcome.row, **spent})
+                    known = "error" not in outcome.row
+                    agreement = self.tasks[outcome.task_id].outlook.agreement if known else 0.0
+                    planner.heard(outcome.row, agreement)
 
-    def _report(self, worker: _Worker, rows: list[dict]) -> None:
-        for row in rows:
-            self.result.rows.append(row | {"worker": worker.number, "started": worker.started, "ended": self.now})
-            known = "error" not in row
-            self.planner.heard(row, self.tasks[row["task"]].outlook.agreement if known else 0.0)
+    def _starter(self, number: int) -> Callable[[], Process]:
+        return lambda: Process(number, self)
 
-    def _box(self, worker: _Worker, *, lost: bool) -> None:
-        assert worker.job is not None
-        job = worker.job
-        self.result.boxes.append(Box(worker.number, worker.started, self.now, job.copy, len(job.task_ids), lost))
+    def _wait(self, processes: list[Process], timeout: float | None) -> list[Process]:
+        """Sets the clock to what happens next: a process has something to say, a fault strikes, or the time is up."""
+        last = math.inf if timeout is None else math.nextafter(self.now + timeout, math.inf)
+        process = min(processes, key=lambda process: process.next_event)
+        if self.waiting and self.waiting[0].seconds <= min(process.next_event, last):
+            fault = self.waiting.pop(0)
+            self.now = max(self.now, fault.seconds)
+            self.result.hit.append(fault)
+            self._strike(fault)
+            return []
+        if process.next_event > last:
+            self.now = last
+            return []
+        self.now = max(self.now, process.next_event)
+        return [process]
 
-    def _lose(self, worker: _Worker) -> str:
-        """Ends a worker's process; what was lost with it."""
-        if worker.job is not None:
-            self._box(worker, lost=True)
-            lost = self.now - worker.started
-            return f"{lost:.0f} s of a job of {_tasks(len(worker.job.task_ids))} on worker {worker.number}"
-        if not worker.ready:
-            self.result.boxes.append(Box(worker.number, worker.begun, self.now, None, lost=True))
-            return f"{self.now - worker.begun:.0f} s of the start of worker {worker.number}"
-        return f"nothing on worker {worker.number}, which was idle"
-
-    def _fault(self, fault: Fault) -> str:
+    def _strike(self, fault: Fault) -> None:
+        alive = {number: process for number, process in self.processes.items() if not process.dead}
         if fault.who == "parent":
-            lost = [self._lose(worker) for worker in self.workers.values()]
+            lost = [process.die() for process in alive.values()]
             # The parent has as much to import as a worker, and starts before them.
             self.now += self.machine.startup
-            self._begin()
-            pause = 2 * self.machine.startup
-            return f"lost {', '.join(lost)}; resumed after {pause:.0f} s, with the answers and the budget left"
-        worker = self._struck(fault.who)
-        if worker is None:
-            return f"nothing lost: {fault.who} was not there"
-        text, job = self._lose(worker), worker.job
-        deaths = 0 if worker.ready else worker.deaths + 1
-        del self.workers[worker.number]
-        if deaths < Workers.TRIES:
-            self._hire(worker.number, deaths)
-        elif not self.workers:
-            raise RuntimeError("no worker process can be started")
+            pause = f"resumed after {2 * self.machine.startup:.0f} s, with the answers and the budget left"
+            self.result.faults.append(f"lost {', '.join(lost)}; {pause}")
+            raise _ParentDied
+        process = self._struck(fault.who, alive)
+        if process is None:
+            self.result.faults.append(f"nothing lost: {fault.who} was not there")
+            return
+        text, job = process.die(), process.job
         if job is not None and job.tries + 1 < Workers.TRIES:
-            for task_id in job.task_ids:
-                self.planner.put_back(replace(job, task_ids=(task_id,), seconds=None, tries=job.tries + 1))
             text += ", which were put back one at a time" if len(job.task_ids) > 1 else ", which was put back"
-        self.planner.idle(worker.number)
-        if job is not None and job.tries + 1 >= Workers.TRIES:
-            error = f"the worker process died, {job.tries + 1} times"
-            self._report(worker, [{"task": i, "copy": job.copy, "error": error} for i in job.task_ids])
+        elif job is not None:
             text += ", given up after its second death"
-        return f"lost {text}; the next process was ready {self.machine.startup:.0f} s later"
+        self.result.faults.append(f"lost {text}; the next process was ready {self.machine.startup:.0f} s later")
 
-    def _struck(self, who: str) -> _Worker | None:
-        number = who.removeprefix("worker")
-        if number:
-            return self.workers.get(int(number))
-        busy = [worker for worker in self.workers.values() if worker.job is not None]
-        return min(busy or self.workers.values(), key=lambda worker: worker.number)
-
-    def _give_up(self, busy: list[_Worker]) -> None:
-        for worker in busy:
-            assert worker.job is not None
-            self._box(worker, lost=True)
-            error = "no answer by the end of the budget"
-            self._report(worker, [{"task": i, "copy": worker.job.copy, "error": error} for i in worker.job.task_ids])
-            del self.workers[worker.number]
-
-    def _stop_starting(self) -> None:
-        for worker in self.workers.values():
-            if not worker.ready and self.now > worker.begun:
-                self.result.boxes.append(Box(worker.number, worker.begun, self.now, None))
+    def _struck(self, who: str, alive: dict[int, Process]) -> Process | None:
+        if number := who.removeprefix("worker"):
+            return alive.get(int(number))
+        busy = [process for process in alive.values() if process.job is not None]
+        return min(busy or alive.values(), key=lambda process: process.number)
 
 
 def _tasks(count: int) -> str:

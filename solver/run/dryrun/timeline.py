@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from solver.probes.plot import COLOURS
+from solver.plot import COLORS
 from solver.run.dryrun.simulate import Result
 
 STARTING, LOST = "#9a9a9a", "#000000"
@@ -21,11 +21,11 @@ def draw(result: Result, workers: int, budget: float | None, share: float, title
         figure = Figure(figsize=(9.0, 1.7 + 0.45 * workers), layout="constrained", facecolor="white")
         axes = figure.add_subplot()
         handles = []
-        for label, colour, boxes in _groups(result):
+        for label, color, boxes in _groups(result):
             for worker in range(workers):
                 spans = [(box.start / unit, (box.end - box.start) / unit) for box in boxes if box.worker == worker]
-                axes.broken_barh(spans, (worker - 0.36, 0.72), facecolors=colour, edgecolors="white", linewidth=0.3)
-            handles.append(Patch(facecolor=colour, label=label))
+                axes.broken_barh(spans, (worker - 0.36, 0.72), facecolors=color, edgecolors="white", linewidth=0.3)
+            handles.append(Patch(facecolor=color, label=label))
         for fault in result.hit:
             handles = [h for h in handles if h.get_label() != "fault"]
             handles.append(axes.axvline(fault.seconds / unit, color="#CC0000", linewidth=1.2, label="fault"))
@@ -47,13 +47,13 @@ def draw(result: Result, workers: int, budget: float | None, share: float, title
 
 
 def _groups(result: Result) -> list[tuple[str, str, list]]:
-    """(label, colour, boxes) of all that is drawn alike; groups without boxes are left out."""
-    last = len(COLOURS) - 1
+    """(label, color, boxes) of all that is drawn alike; groups without boxes are left out."""
+    last = len(COLORS) - 1
     groups = [("start-up", STARTING, [box for box in result.boxes if box.copy is None])]
     most = max((box.copy for box in result.boxes if box.copy is not None), default=-1)
     for number in range(last + 1):
         label = f"copy {number + 1}" + (" and later" if number == last and most > last else "")
         alike = [b for b in result.boxes if b.copy is not None and not b.lost and min(b.copy, last) == number]
-        groups.append((label, COLOURS[number], alike))
+        groups.append((label, COLORS[number], alike))
     groups.append(("lost", LOST, [box for box in result.boxes if box.copy is not None and box.lost]))
     return [group for group in groups if group[2]]
