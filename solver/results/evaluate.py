@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from solver.arc.datasets import concept
 from solver.arc.expected import RULES as SIZE_RULES
 from solver.results.intervals import Estimate, mean_share, wilson
 from solver.results.judge import UNKNOWN, TaskResult, results
@@ -84,6 +85,7 @@ def evaluate(run: Run) -> Evaluation:
             "canvas": _groups(scored, lambda r: r.canvas or 0, lambda c: f"{c} cells" if c else "no answer"),
             "output size": _groups(scored, lambda r: (*SIZE_RULES, UNKNOWN).index(r.size_rule), _rule_name),
             "supports": _groups(scored, lambda r: r.supports, str),
+            **_by_concept(run, scored),
         },
         seconds=_mean([r.seconds for r in scored]),
         seen=len(run.config.get("seen") or ()),
@@ -117,6 +119,14 @@ def format_evaluation(evaluation: Evaluation) -> str:
     if evaluation.unscored:
         lines += ["", f"  not scored, the truth is not known: {evaluation.unscored} tasks"]
     return "\n".join(lines)
+
+
+def _by_concept(run: Run, scored: Sequence[TaskResult]) -> dict[str, list[Group]]:
+    """The groups of a set that names concepts; nothing for others."""
+    if run.config.get("dataset") != "conceptarc":
+        return {}
+    names = sorted({concept(result.id) for result in scored})
+    return {"concept": _groups(scored, lambda r: names.index(concept(r.id)), lambda place: names[place])}
 
 
 def _groups(scored: Sequence[TaskResult], key: Callable[[TaskResult], int], label: Callable[[int], str]) -> list[Group]:

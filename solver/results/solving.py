@@ -42,7 +42,8 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _eval_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="SET", help="arc1-train, arc1-eval, arc2-train or arc2-eval")
+    parser.add_argument("name", metavar="SET", help=", ".join((*datasets.NAMES, "conceptarc")))
+    parser.add_argument("--conceptarc", type=Path, metavar="FILE", help="the file of the set conceptarc")
     parser.add_argument("--limit", type=int, help="only the first so many tasks, smallest sha256(id) first")
     parser.add_argument("--seeds", type=int, default=1, help="so many runs, one seed after the other")
     parser.add_argument("--allow-overlap", action="store_true", help="score tasks the weights were trained on")
@@ -142,7 +143,12 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _eval(arguments: argparse.Namespace) -> None:
-    data = datasets.load(arguments.name)
+    if arguments.name == "conceptarc":
+        if arguments.conceptarc is None:
+            raise ValueError("the set conceptarc is read from a file: name it with --conceptarc")
+        data = datasets.conceptarc(arguments.conceptarc)
+    else:
+        data = datasets.load(arguments.name)
     tasks = datasets.demo_tasks(data, arguments.limit, largest_side=30)
     if arguments.seeds > 1 and arguments.resume is not None:
         raise ValueError("--resume goes on with one run; leave --seeds away")
