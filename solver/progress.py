@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import TypeVar
 
 from tqdm import tqdm
+
+Bar = TypeVar("Bar", bound="ProgressBar")
 
 
 class ProgressBar:
@@ -26,7 +29,7 @@ class ProgressBar:
         else:
             print(", ".join([f"{done}/{self.total} {self.unit}", *text]), file=sys.stderr, flush=True)
 
-    def __enter__(self) -> ProgressBar:
+    def __enter__(self: Bar) -> Bar:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,6 +6,7 @@ A run may die at any time, so the file starts full of fallback answers and is on
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -27,18 +28,18 @@ class Document:
     """
 
     def __init__(
-        self, path: str | os.PathLike, test_inputs: Mapping[str, Sequence[Grid]], *, keep: bool = False
+        self, path: str | os.PathLike[str], test_inputs: Mapping[str, Sequence[Grid]], *, keep: bool = False
     ) -> None:
         if not test_inputs:
             raise ValueError("a submission needs at least one task")
         self.path = Path(path)
-        self._entries: dict[str, list[dict]] = {}
+        self._entries: dict[str, list[dict[str, list[list[int]]]]] = {}
         self._answered: set[tuple[str, int]] = set()
         for task_id, grids in test_inputs.items():
             if len(grids) == 0:
                 raise ValueError(f"task {task_id} has no test input")
             self._entries[task_id] = [
-                _entry(*fallback(_plain(grid, f"task {task_id}, test {index}, input")), task_id, index)
+                _entry(*fallback(np.array(_plain(grid, f"task {task_id}, test {index}, input"))), task_id, index)
                 for index, grid in enumerate(grids)
             ]
         try:
@@ -97,7 +98,7 @@ def fallback(test_input: Grid) -> tuple[Grid, Grid]:
     return first, second
 
 
-def read(path: str | os.PathLike) -> Attempts:
+def read(path: str | os.PathLike[str]) -> Attempts:
     """The attempts in a submission file, as uint8 grids; ValueError names the place of what cannot be read.
 
     Whether every task is there is for `validate.check` to say.
@@ -127,7 +128,7 @@ def _entry(attempt_1: Grid, attempt_2: Grid, task_id: str, index: int) -> dict[s
 
 def _plain(grid: object, place: str) -> list[list[int]]:
     """`grid` as fresh lists of ints; ValueError if it is no grid."""
-    value = grid.tolist() if isinstance(grid, np.ndarray) else grid
+    value: Any = grid.tolist() if isinstance(grid, np.ndarray) else grid
     fault = grid_fault(value)
     if fault:
         raise ValueError(f"{place}: {fault}")

@@ -46,7 +46,7 @@ def benchmarking_task(task_id: str, pairs: Sequence[tuple[Grid, Grid]], origin: 
     The tool asks for tokens and their price, which a network of this kind has not: they are 0. It divides the score
     by the tasks whose file it finds, so write one for every task.
     """
-    metadata = {
+    metadata: dict[str, Any] = {
         "model": origin.model,
         "provider": origin.provider,
         "start_timestamp": origin.began.isoformat(),

@@ -27,13 +27,13 @@ def grid_fault(value: object) -> str | None:
             return f"row {y} has {len(row)} cells, where 1 to {MAX_SIDE} are allowed"
         if len(row) != len(value[0]):
             return f"row {y} has {len(row)} cells, but row 0 has {len(value[0])}"
-        for x, colour in enumerate(row):
-            if type(colour) is not int or not 0 <= colour <= 9:  # a bool is an int, but no colour
-                return f"row {y}, column {x} is not an integer 0 to 9: {_short(colour)}"
+        for x, color in enumerate(row):
+            if type(color) is not int or not 0 <= color <= 9:  # a bool is an int, but no colour
+                return f"row {y}, column {x} is not an integer 0 to 9: {_short(color)}"
     return None
 
 
-def problems(document: object, test_inputs: Mapping[str, Sequence]) -> list[str]:
+def problems(document: object, test_inputs: Mapping[str, Sequence[object]]) -> list[str]:
     """Every fault of a parsed JSON document, one line each, naming task, test index, attempt and value.
 
     test_inputs: {task_id: its test inputs, in order}; only their number matters. An empty list: all is well.
@@ -48,11 +48,11 @@ def problems(document: object, test_inputs: Mapping[str, Sequence]) -> list[str]
     return found
 
 
-def check(path: str | os.PathLike, test_inputs: Mapping[str, Sequence]) -> None:
+def check(path: str | os.PathLike[str], test_inputs: Mapping[str, Sequence[object]]) -> None:
     """ValueError with the first few faults of the file at `path`: bad JSON, repeated keys, or `problems`."""
-    repeated = []
+    repeated: list[str] = []
 
-    def as_object(pairs: list[tuple[str, object]]) -> dict:
+    def as_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
         counts = Counter(key for key, _ in pairs)
         repeated.extend(f"key {key!r} appears {n} times" for key, n in counts.items() if n > 1)
         return dict(pairs)

@@ -3,6 +3,7 @@
 import numpy as np
 import orjson
 
+from solver import __version__
 from solver.arc import datasets
 from solver.arc.expected import needed_side
 from solver.arc.tasks import challenge_json
@@ -74,7 +75,7 @@ def write_run(directory, tasks, solutions, recipes, *, rule="count", truth=True,
         known = {task.id: [grid.tolist() for grid in solutions[task.id]] for task in tasks}
         (directory / "solutions.json").write_bytes(orjson.dumps(known))
     config = {
-        "version": "0.1.0",
+        "version": __version__,
         "command": "tinyarc solve challenges.json",
         "seed": 0,
         "weights": {"name": "nano", "sha256": "c0ffee" * 10 + "c0de", "parameters": 330_000},

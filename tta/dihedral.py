@@ -6,7 +6,11 @@ Every function takes plain integers or integer tensors that broadcast against ea
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
+
+Whole = TypeVar("Whole", int, torch.Tensor)  # plain integers, or int64 tensors that broadcast
 
 ELEMENTS = (
     "identity",
@@ -20,13 +24,13 @@ ELEMENTS = (
 )
 
 
-def view_size(element, height, width):
+def view_size(element: Whole, height: Whole, width: Whole) -> tuple[Whole, Whole]:
     """Height and width of the view of an (height, width) grid under `element`."""
     turned = element & 1
     return height + turned * (width - height), width + turned * (height - width)
 
 
-def source_index(element, y, x, height, width):
+def source_index(element: Whole, y: Whole, x: Whole, height: Whole, width: Whole) -> tuple[Whole, Whole]:
     """Row and column, in the (height, width) source grid, of cell (y, x) of its view under `element`."""
     view_height, view_width = view_size(element, height, width)
     turned, rows, columns = element & 1, (element >> 1) & 1, (element >> 2) & 1
@@ -35,7 +39,7 @@ def source_index(element, y, x, height, width):
     return y + turned * (x - y), x + turned * (y - x)
 
 
-def inverse_element(element):
+def inverse_element(element: Whole) -> Whole:
     """The element that undoes `element`: only the two quarter turns differ from their inverse."""
     turned, flips = element & 1, element >> 1
     swapped = (flips >> 1) | ((flips & 1) << 1)
@@ -48,4 +52,5 @@ def transform(grid: torch.Tensor, element: int) -> torch.Tensor:
     view_height, view_width = view_size(element, height, width)
     y = torch.arange(view_height, device=grid.device)[:, None]
     x = torch.arange(view_width, device=grid.device)[None, :]
-    return grid[source_index(element, y, x, height, width)]
+    turn, h, w = torch.tensor((element, height, width), device=grid.device)
+    return grid[source_index(turn, y, x, h, w)]

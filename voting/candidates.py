@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+GridKey = tuple[tuple[int, ...], bytes]  # shape and cells
+
 
 @dataclass(eq=False)
 class Candidate:
@@ -63,7 +65,7 @@ class Pool:
         self.copies = 1
         self.steps, self.settled = steps, settled
         self.sure = False
-        self._by_key: dict[tuple, Candidate] = {}
+        self._by_key: dict[GridKey, Candidate] = {}
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -155,7 +157,7 @@ def as_grid(grid: np.ndarray) -> np.ndarray:
     return array.astype(np.uint8, copy=False)
 
 
-def _key(grid: np.ndarray) -> tuple:
+def _key(grid: np.ndarray) -> GridKey:
     return grid.shape, grid.tobytes()
 
 

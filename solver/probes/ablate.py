@@ -47,7 +47,7 @@ ARMS: dict[str, Callable[[SolveConfig], SolveConfig]] = {
 def measure(bench: Bench, network: Network, tasks: list[Task]) -> dict[str, dict[Key, Arm]]:
     """Arms (name,) for ARMS, each a fine-tuning of its own with the same seed."""
     plain = without_conv(network)
-    arms = {}
+    arms: dict[str, dict[Key, Arm]] = {}
     for task in tasks:
         arms[task.id] = {}
         for name, change in ARMS.items():
@@ -62,8 +62,9 @@ def without_conv(network: Network) -> Network:
     fine-tuning may grow them again."""
     changed = copy.deepcopy(network)
     with torch.no_grad():
-        for block in changed.recursion.blocks:
-            block.mlp.conv.zero_()
+        for name, weight in changed.named_parameters():
+            if name.endswith("mlp.conv"):
+                weight.zero_()
     return changed
 
 
@@ -71,11 +72,11 @@ def report(measured: Measured) -> Finding:
     """One row per arm, with the paired difference to the full pipeline and the tasks gained and lost."""
     marks = {name: measured.marks((name,)) for name in ARMS}
     rows = []
-    for name, own in marks.items():
-        changes = [a.both - b.both for a, b in zip(own, marks[FULL], strict=True)]
+    for name, arm in marks.items():
+        changes = [a.both - b.both for a, b in zip(arm, marks[FULL], strict=True)]
         gained, lost = sum(d > 0 for d in changes), sum(d < 0 for d in changes)
-        scores = [estimate(own, what) for what in ("views", "first", "both")]
-        rows.append((name, *scores, "reference" if name == FULL else difference(own, marks[FULL]), gained, lost))
+        scores = [estimate(arm, what) for what in ("views", "first", "both")]
+        rows.append((name, *scores, "reference" if name == FULL else difference(arm, marks[FULL]), gained, lost))
     columns = ("pipeline", "single views right", "attempt 1", "two attempts", "against full", "gained", "lost")
     series = [
         Series(label, list(ARMS), [estimate(marks[name], what) for name in ARMS])

@@ -99,7 +99,7 @@ class Bench:
             )
             for index in range(len(task.test_inputs))
         ]
-        return [Arm(list(own), tuned.steps, tuned.settled, tuned.seconds) for own in zip(*ballots, strict=True)]
+        return [Arm(list(step), tuned.steps, tuned.settled, tuned.seconds) for step in zip(*ballots, strict=True)]
 
     @staticmethod
     def size(task: Task) -> int:

@@ -147,12 +147,11 @@ def _weights(name: str) -> dict:
 def _per_task(measured: Measured) -> dict[str, dict]:
     """Of every task and arm: how long it was fine-tuned, and its marks."""
     marks = {key: measured.marks(key) for key in measured.keys}
-    rows = {}
+    rows: dict[str, dict] = {}
     for place, task in enumerate(measured.sample.tasks):
         for key, arm in measured.arms.get(task.id, {}).items():
             spent = {"steps": arm.steps, "settled": arm.settled, "seconds": round(arm.seconds, 2)}
-            own = dataclasses.asdict(marks[key][place])
-            rows.setdefault(task.id, {})[" ".join(map(str, key))] = spent | own
+            rows.setdefault(task.id, {})[" ".join(map(str, key))] = spent | dataclasses.asdict(marks[key][place])
     return rows
 
 

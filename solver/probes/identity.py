@@ -29,8 +29,8 @@ def measure(bench: Bench, network: Network, tasks: list[Task]) -> dict[str, dict
     mean = network.conditioning.tasks.detach()
     arms = {}
     for place, task in enumerate(tasks):
-        own, other = (tuned[i % len(tasks)].network.conditioning.tasks.detach() for i in (place, place + 1))
-        choices = dict(zip(TOKENS, (own, mean, other, torch.zeros_like(mean)), strict=True))
+        correct, other = (tuned[i % len(tasks)].network.conditioning.tasks.detach() for i in (place, place + 1))
+        choices = dict(zip(TOKENS, (correct, mean, other, torch.zeros_like(mean)), strict=True))
         bases = {"before": bench.untuned(network), "after": tuned[place]}
         arms[task.id] = {
             (weights, name): bench.arm(_with_tokens(bench, bases[weights], choices[name]), task)
@@ -44,9 +44,9 @@ def report(measured: Measured) -> Finding:
     """One row per weights and tokens, with the paired difference to the normal case."""
     marks = {key: measured.marks(key) for key in measured.keys}
     rows = []
-    for (weights, tokens), own in marks.items():
-        scores = [estimate(own, what) for what in ("views", "first", "both")]
-        less = "reference" if (weights, tokens) == NORMAL else difference(own, marks[NORMAL])
+    for (weights, tokens), arm in marks.items():
+        scores = [estimate(arm, what) for what in ("views", "first", "both")]
+        less = "reference" if (weights, tokens) == NORMAL else difference(arm, marks[NORMAL])
         rows.append((weights, tokens, *scores, less))
     columns = ("weights", "tokens", "single views right", "attempt 1", "two attempts", "against the reference")
     series = [

@@ -42,12 +42,12 @@ def _settling(measured: Measured, steps: list[int]) -> list[Table]:
     for task in measured.sample.tasks:
         if task.id not in measured.arms:
             continue
-        own: dict[int, list[bool]] = defaultdict(list)
+        settled: dict[int, list[bool]] = defaultdict(list)
         for index, truth in enumerate(measured.sample.outputs(task)):
             ballots = [measured.arms[task.id][step,].ballots[index] for step in steps]
             for step, hit in _settled(ballots, truth):
-                own[step].append(hit)
-        for step, hits in own.items():
+                settled[step].append(hit)
+        for step, hits in settled.items():
             right[step].append(float(np.mean(hits)))
             count[step] += len(hits)
     if not count:

@@ -67,8 +67,8 @@ class Measured:
 
     def taken(self, key: Key) -> tuple[float, float]:
         """Fine-tuning of an arm, over the tasks that did not fail: mean steps, and the share settled early."""
-        own = [arms[key] for arms in self.arms.values()]
-        return float(np.mean([arm.steps for arm in own])), float(np.mean([arm.settled for arm in own]))
+        taken = [arms[key] for arms in self.arms.values()]
+        return float(np.mean([arm.steps for arm in taken])), float(np.mean([arm.settled for arm in taken]))
 
 
 def estimate(marks: Sequence[Marks], what: str) -> Estimate:

@@ -18,7 +18,7 @@ def draw(chart: Chart, note: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.hashsalt": "tinyarc", "svg.fonttype": "none", "font.size": 10}):
-        names = chart.series[0].x if isinstance(chart.series[0].x[0], str) else None
+        names = [str(x) for x in chart.series[0].x] if isinstance(chart.series[0].x[0], str) else None
         height = HEIGHT if names is None else 1.4 + 0.28 * len(names) * (len(chart.series) + 0.6)
         figure = Figure(figsize=(7.0, height), layout="constrained")
         axes = figure.add_subplot()

@@ -45,16 +45,15 @@ def report(measured: Measured) -> Finding:
     rows = []
     for weights, budget, _ in keys:
         steps, settled = measured.taken((weights, budget, unit))
-        own = marks[weights, budget, unit]
-        scores = [estimate(own, what) for what in ("views", "first", "both")]
+        scores = [estimate(marks[weights, budget, unit], what) for what in ("views", "first", "both")]
         rows.append((weights, f"{budget:g} {unit}", steps, f"{settled:.0%}", *scores))
     columns = ("weights", "budget", "steps taken", "settled", "single views right", "attempt 1", "two attempts")
     series = []
     for weights in dict.fromkeys(key[0] for key in keys):
-        own = [key for key in keys if key[0] == weights]
-        budgets = [budget for _, budget, _ in own]
-        series.append(Series(f"{weights}, two attempts", budgets, [estimate(marks[key], "both") for key in own]))
-        series.append(Series(f"{weights}, single views", budgets, [estimate(marks[key], "views") for key in own]))
+        chosen = [key for key in keys if key[0] == weights]
+        budgets = [budget for _, budget, _ in chosen]
+        series.append(Series(f"{weights}, two attempts", budgets, [estimate(marks[key], "both") for key in chosen]))
+        series.append(Series(f"{weights}, single views", budgets, [estimate(marks[key], "views") for key in chosen]))
     label = "fine-tuning seconds a task, one worker" if unit == "s" else "fine-tuning steps a task"
     return Finding([Table("Scores by fine-tuning budget", columns, rows)], Chart("Score by budget", label, series))
 

@@ -82,5 +82,7 @@ def format_comparison(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _equal(first: Sequence[Grid], second: Sequence[Grid]) -> bool:
+def _equal(first: Sequence[Grid] | None, second: Sequence[Grid] | None) -> bool:
+    assert first is not None
+    assert second is not None
     return len(first) == len(second) and all(map(np.array_equal, first, second))

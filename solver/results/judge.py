@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +88,8 @@ def results(run: Run) -> list[TaskResult]:
     """Every task of a run in file order, those without a known truth too."""
     seconds, tasks, found = _seconds(run), run.tasks, []
     for task_id, pairs in run.attempts.items():
-        task, truth = tasks.get(task_id), run.truth(task_id) or [None] * len(pairs)
+        task, known = tasks.get(task_id), run.truth(task_id)
+        truth: Sequence[Grid | None] = [None] * len(pairs) if known is None else known
         # A task that could not be read may have fewer readable tests than outputs; the rest are misses.
         answers = [_judge(pair, run.pool(task_id, i), truth[i]) for i, pair in enumerate(pairs)]
         answers += [Answer(0, False, False, True)] * (len(truth) - len(pairs))
@@ -116,12 +118,13 @@ def _job(row: LogRow) -> tuple:
 
 def _seconds(run: Run) -> dict[str, float]:
     """Seconds of one worker that each task took, over all its copies."""
-    stacked, seconds = job_counts(run), defaultdict(float)
+    stacked, seconds = job_counts(run), dict[str, float]()
     for task_id, rows in run.log.items():
         for row in rows:
             if row.get("ended") is not None and row.get("started") is not None:
-                seconds[task_id] += (row["ended"] - row["started"]) / stacked[_job(row)]
-    return dict(seconds)
+                spent = (row["ended"] - row["started"]) / stacked[_job(row)]
+                seconds[task_id] = seconds.get(task_id, 0.0) + spent
+    return seconds
 
 
 def _judge(pair: tuple[Grid, Grid], pool: Pool | None, truth: Grid | None) -> Answer:

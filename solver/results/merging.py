@@ -174,7 +174,7 @@ def _pool(sources: Sequence[Source], task_id: str, index: int, grid: np.ndarray,
             knows = knows or any(map(learned, source.answers.log.get(task_id, ())))
     for source in sources:
         if isinstance(source.answers, Run):
-            answer = source.answers.pool(task_id, index)
+            answer: Pool | list[np.ndarray] | None = source.answers.pool(task_id, index)
         else:
             pairs = source.answers.get(task_id, ())
             answer = [g for g in pairs[index] if not _placeholder(g, grid)] if index < len(pairs) else None

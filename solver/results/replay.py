@@ -38,7 +38,7 @@ def replayed_attempts(run: Run, rule: str) -> Attempts:
     """
     if rule not in ALL_RULES:
         raise ValueError(f"unknown voting rule {rule!r}; there are {', '.join(ALL_RULES)}")
-    attempts = {}
+    attempts: Attempts = {}
     for task_id, grids in run.challenges.test_inputs.items():
         attempts[task_id] = []
         for index, grid in enumerate(grids):
@@ -73,7 +73,7 @@ def _replay(run: Run, rule: str) -> Replay:
     attempts = replayed_attempts(run, rule)
     inputs = [(task_id, index) for task_id, pairs in attempts.items() for index in range(len(pairs))]
     changed = sum(not all(map(np.array_equal, attempts[t][i], run.attempts[t][i])) for t, i in inputs)
-    first, both, oracle = [], [], []
+    shares: tuple[list[float], list[float], list[float]] = ([], [], [])  # attempt 1, two attempts, oracle
     for task_id, outputs in (run.solutions or {}).items():
         hits = []
         for index, truth in enumerate(outputs):
@@ -81,7 +81,7 @@ def _replay(run: Run, rule: str) -> Replay:
             pool = run.pool(task_id, index)
             equal = [np.array_equal(grid, truth) for grid in pair]
             hits.append((any(equal[:1]), any(equal), pool is not None and pool.get(truth) is not None))
-        for shares, share in zip((first, both, oracle), np.mean(hits, axis=0).tolist(), strict=True):
-            shares.append(share)
-    estimates = [mean_share(shares) if shares else None for shares in (first, both, oracle)]
-    return Replay(rule, *estimates, changed, len(inputs))
+        for known, share in zip(shares, np.mean(hits, axis=0).tolist(), strict=True):
+            known.append(share)
+    first, both, oracle = (mean_share(known) if known else None for known in shares)
+    return Replay(rule, first, both, oracle, changed, len(inputs))

@@ -113,16 +113,16 @@ def svg(exhibit: Exhibit, cell: int = 14, width: int = 1000) -> str:
 def _rows(exhibit: Exhibit) -> list[list[list[_Block]]]:
     """Rows that each begin on a new line: the supports, then a row per test input. A row holds units, blocks
     that stay together: a support's two grids, or a single grid."""
-    rows = [[]]
-    for number, pair in enumerate(exhibit.task.support, 1):
-        rows[0].append([_block(f"{number} in", pair.input), _block("out", pair.output)])
+    rows: list[list[list[_Block]]] = [[]]
+    for support, pair in enumerate(exhibit.task.support, 1):
+        rows[0].append([_block(f"{support} in", pair.input), _block("out", pair.output)])
     for index, grid in enumerate(exhibit.task.test_inputs):
         number = f" {index + 1}" if len(exhibit.task.test_inputs) > 1 else ""
         row = [[_block(f"test{number}", grid)]]
         truth = exhibit.truth[index] if exhibit.truth else None
-        for number, attempt in enumerate(exhibit.attempts[index] if exhibit.attempts else (), 1):
+        for place, attempt in enumerate(exhibit.attempts[index] if exhibit.attempts else (), 1):
             mark = "" if truth is None else (" ✓" if np.array_equal(attempt, truth) else " ✗")
-            row.append([_block(f"attempt {number}{mark}", attempt)])
+            row.append([_block(f"attempt {place}{mark}", attempt)])
         if truth is not None:
             row.append([_block("truth", truth)])
         rows.append(row)
@@ -169,8 +169,8 @@ def _side_by_side(drawn: list[tuple[int, list[str]]], width: int, gap: int = 3) 
     lines = []
     for number, shelf in enumerate(shelves):
         lines += [""] if number else []
-        for y in range(max(len(own) for _, own in shelf)):
-            parts = [own[y] if y < len(own) else " " * wide for wide, own in shelf]
+        for y in range(max(len(block_lines) for _, block_lines in shelf)):
+            parts = [text[y] if y < len(text) else " " * wide for wide, text in shelf]
             # Every block fills its width, so that the next one starts in the same column on each line.
             lines.append((" " * gap).join(parts))
     return lines

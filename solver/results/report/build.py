@@ -17,6 +17,7 @@ from solver.arc.tasks import Grid
 from solver.results.evaluate import Evaluation, evaluate
 from solver.results.judge import Answer, TaskResult, results
 from solver.results.show import PALETTE
+from solver.run.log import LogRow
 from solver.run.read import Run
 from solver.text import format_duration
 from submission.files import write_whole
@@ -91,7 +92,7 @@ def _test(run: Run, task_id: str, index: int, answer: Answer) -> dict:
     known = run.truth(task_id)
     truth = known[index] if known else None
     total = pool.total_views if pool else 0
-    ranking = ALL_RULES.get(run.config.get("rule"), ALL_RULES["count"])(pool) if pool else []
+    ranking = ALL_RULES.get(str(run.config.get("rule")), ALL_RULES["count"])(pool) if pool else []
     chosen = [pool.get(grid) if pool else None for grid in pair]
     right = pool.get(truth) if pool and truth is not None else None
     return {
@@ -107,7 +108,7 @@ def _test(run: Run, task_id: str, index: int, answer: Answer) -> dict:
         "truth": None if truth is None else _grid(truth),
         "hit": answer.hit,
         "rank": ranking.index(right) + 1 if right else None,  # of the truth, among the candidates
-        "agreement": _agreement(pool, pair[0]) if chosen[0] else None,
+        "agreement": _agreement(pool, pair[0]) if pool and chosen[0] else None,
         "loop": _loop(run, task_id, index),
     }
 
@@ -147,7 +148,7 @@ def _jobs(run: Run) -> list[dict]:
         for row in copies
         if row.get("started") is not None and row.get("ended") is not None
     ]
-    stacks: dict[tuple, list[dict]] = {}
+    stacks: dict[tuple, list[LogRow]] = {}
     for row in rows:
         stacks.setdefault((row.get("start", 0), row.get("worker"), row["started"], row["ended"]), []).append(row)
     jobs = []
