@@ -19,7 +19,8 @@ from solver import presets
 from solver.arc import datasets
 from solver.arc.expected import needed_side
 from solver.device import compute_dtype, pick_device, prepare
-from solver.learn.adapt import Slot, adapt
+from solver.learn.adapt import adapt
+from solver.learn.batches import Slot
 from solver.learn.canvas import choose_size
 from solver.learn.predict import predict
 from solver.model import unstack

@@ -23,14 +23,17 @@ from pieces import Piece, keep_settings
 from solver.arc import datasets
 from solver.arc.expected import needed_side
 from solver.device import compute_dtype, pick_device, prepare
-from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.adapt import adapt
+from solver.learn.batches import Slot
 from solver.learn.canvas import choose_size
 from solver.learn.predict import PredictConfig, predict
+from solver.learn.recipe import AdaptConfig
 from solver.model import unstack
 from solver.options import duration
 from solver.seeds import stable_seed
+from solver.training.loop import Limit, train
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
-from solver.training.pretrain import Limit, Trainer, train
+from solver.training.pretrain import Trainer
 from solver.training.sources import Sources, collect
 from solver.weights import checkpoint
 from submission.document import fallback
@@ -105,7 +108,7 @@ def ask(preset: TrainConfig) -> dict[str, dict[str, TrainConfig]]:
 
     still = replace(preset.augmentation, max_scale=1)
     return {
-        "supervision": {name: replace(preset, supervision=name) for name in ("last", "all", "detached")},
+        "supervision": {name: shaped(supervision=name) for name in ("last", "all", "detached")},
         "optimizer": {name: replace(preset, optimizer=name) for name in ("adamw", "muon")},
         "loops": {str(count): shaped(loops=count) for count in (4, 6, 8)},
         "width": {str(width): shaped(width=width, hidden=2 * width) for width in (384, 512)},

@@ -29,10 +29,12 @@ from solver.arc import datasets
 from solver.arc.expected import needed_side
 from solver.arc.tasks import Grid, Task
 from solver.device import compute_dtype, cpu_count, prepare
-from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.adapt import adapt
 from solver.learn.ballot import counted
+from solver.learn.batches import Slot
 from solver.learn.canvas import choose_size, pack
 from solver.learn.predict import draw_views, likelihoods, look
+from solver.learn.recipe import AdaptConfig
 from solver.model import unstack
 from solver.probes.measured import mark
 from solver.seeds import stable_seed
@@ -144,7 +146,7 @@ def _seen(network, task: Task, index: int, truth: Grid, size: int, trial: Trial,
     config = replace(presets.cpu().predict, views=trial.views)
     views, place = draw_views(task, index, size, config, stable_seed(trial.seed, task.id, 0, "views", index, 0))
     chunks = look(network, task, index, views, place, size, config, **where)
-    log_probs = torch.cat([steps[-1][0].log_softmax(-1) for _, _, steps in chunks])
+    log_probs = torch.cat([steps[-1][0].log_softmax(-1) for _, _, steps, _ in chunks])
     cells = (truth.shape[0] + 1) * (truth.shape[1] + 1) * place.scale**2
     nats = -likelihoods(pack([truth]), log_probs, views, place, size)[0] / cells
     return counted(log_probs, views, place, size).pool(), float(nats.mean())

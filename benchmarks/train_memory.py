@@ -21,7 +21,6 @@ from pretend import Pretend, pretend
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from solver.learn.objective import SUPERVISIONS
 from solver.text import aligned
 from solver.training import pretrain
 from solver.training.optimizer import OPTIMIZERS
@@ -43,20 +42,21 @@ class StepCost:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=list(TRAIN_PRESETS), default="base")
-    parser.add_argument("--supervision", choices=SUPERVISIONS)
+    parser.add_argument("--supervision", choices=("last", "all", "detached"))
     parser.add_argument("--optimizer", choices=OPTIMIZERS)
     parser.add_argument("--cells", type=int, help="canvas cells in a batch (default: the preset's)")
     arguments = parser.parse_args()
     config = TRAIN_PRESETS[arguments.preset]()
     config = replace(
         config,
-        supervision=arguments.supervision or config.supervision,
+        model=replace(config.model, supervision=arguments.supervision or config.model.supervision),
         optimizer=arguments.optimizer or config.optimizer,
         batch_cells=arguments.cells or config.batch_cells,
     )
     sources = collect(config.target, max_side=config.max_side)
     tasks, loops = len(sources.pairs.ids), config.model.loops
-    print(f"{config.name}, {config.optimizer}, supervision {config.supervision}, {loops} loop steps, {tasks} tasks\n")
+    taught = f"{config.optimizer}, supervision {config.model.supervision}"
+    print(f"{config.name}, {taught}, {loops} loop steps, {tasks} tasks\n")
     columns = ("canvas", "samples", "tokens", "TFLOP a step", "GB before", "GB kept for backward", "GB in all")
     rows = []
     for size in tqdm(config.mix, desc="canvas sizes", leave=False):

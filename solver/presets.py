@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from solver.learn.adapt import AdaptConfig
 from solver.learn.predict import PredictConfig
+from solver.learn.recipe import AdaptConfig
 
 
 @dataclass(frozen=True)

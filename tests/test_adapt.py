@@ -8,9 +8,11 @@ from test_model import shaken
 
 from solver.arc.tasks import Pair, Task
 from solver.learn import adapt as adapting
-from solver.learn.adapt import AdaptConfig, Slot, adapt, leave_one_out
+from solver.learn.adapt import adapt, leave_one_out
 from solver.learn.augment import Augmentation
+from solver.learn.batches import Slot
 from solver.learn.predict import PredictConfig, predict, trace
+from solver.learn.recipe import AdaptConfig
 from solver.learn.stacked_adamw import StackedAdamW
 from solver.model import MODELS, unstack
 

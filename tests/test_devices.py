@@ -15,8 +15,10 @@ from solver.arc.tasks import Task
 from solver.device import compute_dtype, has_kernels, pick_device, training_dtype
 from solver.learn import adapt as adapting
 from solver.learn import memory
-from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.adapt import adapt
+from solver.learn.batches import Slot
 from solver.learn.predict import PredictConfig
+from solver.learn.recipe import AdaptConfig
 from solver.learn.stacked_adamw import ScaledAdamW, StackedAdamW
 from solver.model import MODELS, Network, stack
 from solver.run import job as jobs
@@ -58,8 +60,8 @@ def losses(monkeypatch, dtype, slots, config, spoil=None):
     """Adapts toy; returns the outcome, and after every step the mean losses (N,) and the scales (N,)."""
     seen, scales, whole, step = [], [], adapting.backward, ScaledAdamW.step
 
-    def backward(*arguments):
-        loss, logits = whole(*arguments)
+    def backward(*arguments, **named):
+        loss, logits = whole(*arguments, **named)
         seen.append(loss.mean(1))
         return loss, logits
 
@@ -142,7 +144,9 @@ def test_the_scale_grows_again_and_does_not_change_the_update(monkeypatch):
 GROWTH = """
 import resource, sys
 import numpy as np, torch
-from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.adapt import adapt
+from solver.learn.batches import Slot
+from solver.learn.recipe import AdaptConfig
 from solver.learn.memory import copy_bytes
 from solver.model import MODELS, Network
 from solver.arc.tasks import Pair

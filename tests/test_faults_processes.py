@@ -24,8 +24,8 @@ import solver.run.job
 from solver import presets
 from solver.arc import datasets
 from solver.arc.tasks import Task, challenge_json, load_challenges
-from solver.learn.adapt import AdaptConfig
 from solver.learn.predict import PredictConfig
+from solver.learn.recipe import AdaptConfig
 from solver.run import folder as runfolder
 from solver.run.job import run_job
 from solver.run.log import read_log

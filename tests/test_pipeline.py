@@ -16,8 +16,8 @@ from solver import presets
 from solver.arc import datasets
 from solver.arc.tasks import Task, challenge_json, load_challenges
 from solver.cli import main
-from solver.learn.adapt import AdaptConfig
 from solver.learn.predict import PredictConfig
+from solver.learn.recipe import AdaptConfig
 from solver.run.answers import Answers
 from solver.run.job import Outcome, run_job
 from solver.run.pipeline import solve

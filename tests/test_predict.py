@@ -11,6 +11,7 @@ from solver.arc.tasks import Pair, Task
 from solver.learn import predict as predicting
 from solver.learn.canvas import BACKGROUND, BORDER, choose_size, pack, random_placement
 from solver.learn.predict import PredictConfig, likelihoods, predict
+from solver.model import MODELS, Step
 from tta import random_views, view_size
 
 CPU = torch.device("cpu")
@@ -19,14 +20,16 @@ CPU = torch.device("cpu")
 class Sure:
     """A network that answers every canvas with the canvas itself, `doubt` of the time with something else."""
 
+    config = MODELS["toy"]
+
     def __init__(self, doubt=0.0):
         self.doubt, self.generator = doubt, torch.Generator().manual_seed(0)
 
-    def __call__(self, canvas, task, elements, palettes, dtype):
+    def steps(self, canvas, task, elements, palettes, examples, dtype):
         logits = 10.0 * F.one_hot(canvas, 12).float()
         spoiled = torch.rand(canvas.shape[:2], generator=self.generator) < self.doubt
         logits[spoiled] = 0.0
-        yield logits
+        yield Step(logits, None, ())
 
 
 def square_task(grid):
@@ -93,13 +96,14 @@ class Cramped(Sure):
         super().__init__()
         self.room, self.error, self.seen = room, error, []
 
-    def __call__(self, canvas, task, elements, palettes, dtype):
+    def steps(self, canvas, task, elements, palettes, examples, dtype):
         self.seen.append(canvas.shape[1])
-        yield torch.zeros(*canvas.shape, 12)
+        yield Step(torch.zeros(*canvas.shape, 12), None, ())
         if canvas.shape[1] > self.room:
             raise self.error
         noise = torch.sin(canvas.double() * 37 + elements[..., None, None] + palettes[..., 3, None, None] * 5).float()
-        yield 3.0 * F.one_hot(canvas, 12).float() + noise[..., None] * torch.arange(12) / 12
+        logits = 3.0 * F.one_hot(canvas, 12).float() + noise[..., None] * torch.arange(12) / 12
+        yield Step(logits, None, ())
 
 
 LACKS = [
@@ -170,9 +174,11 @@ def test_no_view_answers_with_a_colour_that_the_supports_rule_out():
     class Stray:
         """Sees every cell as it is, and a colour 9, as the view shows it, in the place of every other."""
 
-        def __call__(self, canvas, task, elements, palettes, dtype):
+        config = MODELS["toy"]
+
+        def steps(self, canvas, task, elements, palettes, examples, dtype):
             nine = F.one_hot(palettes[..., 9], 12)[:, :, None, None] * (canvas < 10)[..., None]
-            yield 10.0 * F.one_hot(canvas, 12) + 20.0 * nine
+            yield Step(10.0 * F.one_hot(canvas, 12) + 20.0 * nine, None, ())
 
     support = Pair(np.uint8([[1, 2, 4]]), np.uint8([[3, 2, 4]])), Pair(np.uint8([[1, 0, 2]]), np.uint8([[3, 0, 2]]))
     grid = np.uint8([[1, 0, 5], [2, 1, 5]])

@@ -11,9 +11,9 @@ import torch
 
 from solver import presets
 from solver.arc import datasets
-from solver.learn.adapt import AdaptConfig
 from solver.learn.ballot import Ballot
 from solver.learn.predict import PredictConfig
+from solver.learn.recipe import AdaptConfig
 from solver.model import Network
 from solver.model.config import MODELS
 from solver.probes import ablate, command

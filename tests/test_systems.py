@@ -9,6 +9,7 @@ from test_model import inputs, shaken
 from solver.model import MODELS, ModelConfig, Network, stack, unstack
 from solver.model.blocks import rotary_table
 
+CPU = torch.device("cpu")
 TOY = {"width": 32, "heads": 2, "hidden": 48, "blocks": 1, "patch": 2, "task_tokens": 2}
 POST = {"style": "post", "convolution": False, "recursion": "trm"}
 SYSTEMS = {

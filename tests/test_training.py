@@ -12,13 +12,14 @@ import torch
 from solver.arc import datasets
 from solver.arc.hashing import canonical_hashes, pair_hashes
 from solver.learn.objective import backward, exact, sample_loss
-from solver.model import MODELS, Network
+from solver.model import MODELS, Network, Step
 from solver.training import command
 from solver.training.corpus import Corpus
+from solver.training.loop import Limit, save, train
 from solver.training.optimizer import rate_factor
 from solver.training.parallel import World
 from solver.training.presets import TRAIN_PRESETS, toy
-from solver.training.pretrain import Limit, Trainer, save, train
+from solver.training.pretrain import Trainer
 from solver.training.sources import collect
 from solver.weights import checkpoint
 
@@ -232,7 +233,7 @@ def test_training_resumes_bit_for_bit(tmp_path, sources):
 def test_supervision_reaches_the_steps_it_should(supervision):
     leaves = [torch.zeros(1, 1, 4, 4, 12, requires_grad=True) for _ in range(3)]
     target = torch.randint(0, 12, (1, 1, 4, 4))
-    loss, logits = backward(iter(leaves), 3, target, supervision)
+    loss, logits = backward((Step(leaf, None, ()) for leaf in leaves), 3, target, supervision)
     sizes = [0.0 if leaf.grad is None else float(leaf.grad.abs().sum()) for leaf in leaves]
     if supervision == "last":
         assert sizes[:2] == [0.0, 0.0]

@@ -47,10 +47,28 @@ def test_rules_agree_with_the_raw_ballots(seed):
         "count": lambda which: (len(given[which]), np.mean(given[which])),
         "confidence": lambda which: np.exp(given[which]).sum(),
         "product": lambda which: likelihoods[which].sum(),
+        "halt": lambda which: (len(given[which]), np.mean(given[which])),  # no network said how sure it is
     }
     for name, rule in RULES.items():
         expected = [answers[which].tolist() for which in sorted(given, key=scores[name], reverse=True)]
         assert [c.grid.tolist() for c in rule(pool)] == expected, name
+
+
+def test_halt_breaks_ties_of_views_by_the_networks_own_word_and_survives_the_file(tmp_path):
+    a, b, c = (np.full((1, 1), color, np.uint8) for color in range(3))
+    pool = Pool()
+    for grid, log_prob, halt in [(a, -0.1, 0.2), (a, -0.1, 0.3), (b, -3.0, 0.9), (b, -3.0, 0.5), (c, -0.1, 1.0)]:
+        pool.add(grid, log_prob, halt)
+    assert [x.grid.item() for x in RULES["halt"](pool)] == [1, 0, 2]
+    assert [x.grid.item() for x in RULES["count"](pool)] == [0, 1, 2]
+    save_pools(tmp_path / "pools.jsonl", {("t", 0): pool})
+    again = load_pools(tmp_path / "pools.jsonl")["t", 0]
+    assert contents(again) == contents(pool)
+    again.merge(pool)
+    assert [x.grid.item() for x in RULES["halt"](again)] == [1, 0, 2]
+    assert again.get(b).mean_halt == pytest.approx(0.7)
+    with pytest.raises(ValueError, match=r"from 0 to 1, not 1\.5"):
+        pool.add(a, -1.0, 1.5)
 
 
 def test_ties_fall_to_views_then_log_prob_then_first_seen():
@@ -60,7 +78,7 @@ def test_ties_fall_to_views_then_log_prob_then_first_seen():
         pool.add(grid, log_prob)
     for grid in (d, c, b, a):
         pool.add_likelihood(grid, -10.0, 5)
-    for name in ("count", "product"):
+    for name in ("count", "product", "halt"):
         assert [x.grid.item() for x in RULES[name](pool)] == [3, 2, 0, 1], name
     tied = Pool()
     for grid in (b, d, a, c):
@@ -85,7 +103,7 @@ def test_two_attempts_always_differ(rule):
             assert np.array_equal(first, pool.candidates[0].grid)
             others = [grid for grid in fallback if not np.array_equal(grid, first)]
             assert not others or np.array_equal(second, others[0])
-    with pytest.raises(ValueError, match=r"'best'.*count, confidence, product"):
+    with pytest.raises(ValueError, match=r"'best'.*count, confidence, product, halt"):
         two_attempts(pool, "best", fallback)
     with pytest.raises(ValueError, match="fallback"):
         two_attempts(Pool(), rule, [])

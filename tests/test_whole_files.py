@@ -5,8 +5,8 @@ import pytest
 from solver.arc import hashing
 from solver.run.log import append_row, read_log
 from solver.training import command
+from solver.training.loop import Limit
 from solver.training.presets import toy
-from solver.training.pretrain import Limit
 from solver.training.sources import collect
 from solver.weights import checkpoint
 from submission.files import write_whole

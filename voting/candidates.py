@@ -21,6 +21,8 @@ class Candidate:
     views: how many views gave it (0 when it was only scored).
     log_prob_sum: over those views, the sum of the view's mean log-probability per cell.
     confidence_sum: over those views, the sum of exp(mean log-probability per cell), in (0, views].
+    halt_sum: over those views, the sum of the probability of being exact that the network gave its answer, in
+        [0, views]; 0 where the network does not say.
     likelihoods: (sum, views) for each fine-tuned copy that scored it: the log-likelihood of the whole grid
         summed over that many of the copy's views.
     opinions: {name of a solver: how much its word for this grid weighs}, where answers of several solvers were put
@@ -31,6 +33,7 @@ class Candidate:
     views: int = 0
     log_prob_sum: float = 0.0
     confidence_sum: float = 0.0
+    halt_sum: float = 0.0
     likelihoods: list[tuple[float, int]] = field(default_factory=list)
     opinions: dict[str, float] = field(default_factory=dict)
 
@@ -38,6 +41,11 @@ class Candidate:
     def mean_log_prob(self) -> float:
         """Mean log-probability per cell over the views that gave this grid; -inf if none did."""
         return self.log_prob_sum / self.views if self.views else -math.inf
+
+    @property
+    def mean_halt(self) -> float:
+        """Mean probability of being exact over the views that gave this grid; 0 if none did."""
+        return self.halt_sum / self.views if self.views else 0.0
 
     @property
     def log_likelihood(self) -> float:
@@ -79,16 +87,20 @@ class Pool:
         """The candidate with this very grid, or None."""
         return self._by_key.get(_key(as_grid(grid)))
 
-    def add(self, grid: np.ndarray, log_prob: float) -> Candidate:
+    def add(self, grid: np.ndarray, log_prob: float, halt: float | None = None) -> Candidate:
         """Count one view that decoded to `grid` (integers (H, W), 0-9).
 
-        log_prob is that view's mean log-probability per cell. ValueError on a bad grid or number.
+        log_prob is that view's mean log-probability per cell; halt, where the network says so, how probable it holds
+        that the answer is exact. ValueError on a bad grid or number.
         """
         log_prob = _log(log_prob, 1)
+        if halt is not None and not 0.0 <= halt <= 1.0:
+            raise ValueError(f"a halting probability is from 0 to 1, not {halt}")
         candidate = self.propose(grid)
         candidate.views += 1
         candidate.log_prob_sum += log_prob
         candidate.confidence_sum += math.exp(log_prob)
+        candidate.halt_sum += halt or 0.0
         self.total_views += 1
         return candidate
 
@@ -130,6 +142,7 @@ class Pool:
             ours.views += theirs.views
             ours.log_prob_sum += theirs.log_prob_sum
             ours.confidence_sum += theirs.confidence_sum
+            ours.halt_sum += theirs.halt_sum
             ours.likelihoods = ours.likelihoods + theirs.likelihoods
             for name, weight in theirs.opinions.items():
                 ours.opinions[name] = ours.opinions.get(name, 0.0) + weight

@@ -5,12 +5,12 @@
          "likelihoods": [[-40.25, 32]]}]}
 
 (without the line breaks). The pool's `views` counts every view cast; `copies` is above 1 where a copy stands for
-several networks (one per support left out, say), and `likelihoods` holds a [sum, views] of each. A grid is a list of
-digit strings, top row first. Candidates stand in the order they were first seen. Where the answers of several solvers
-were put together, a pool may have `"sure": true` and a candidate `"opinions": {"solver": weight}` (`voting.opinions`).
-A later line replaces an earlier one for the same task, test input and copy; `voting.lines` says how it is written and
-what a kill may leave. `load_pools` is the one function that reads the file for voting; it merges copies as
-`voting.copies` says.
+several networks (one per support left out, say), and `likelihoods` holds a [sum, views] of each. A candidate has a
+`halt_sum` where the network says how sure it is. A grid is a list of digit strings, top row first. Candidates stand in
+the order they were first seen. Where the answers of several solvers were put together, a pool may have `"sure": true`
+and a candidate `"opinions": {"solver": weight}` (`voting.opinions`). A later line replaces an earlier one for the same
+task, test input and copy; `voting.lines` says how it is written and what a kill may leave. `load_pools` is the one
+function that reads the file for voting; it merges copies as `voting.copies` says.
 """
 
 import os
@@ -74,6 +74,7 @@ def pool_record(task_id: str, test_index: int, copy: int, pool: Pool) -> dict[st
             "log_prob_sum": candidate.log_prob_sum,
             "confidence_sum": candidate.confidence_sum,
             "likelihoods": candidate.likelihoods,
+            **({"halt_sum": candidate.halt_sum} if candidate.halt_sum else {}),
             **({"opinions": candidate.opinions} if candidate.opinions else {}),
         }
         for candidate in pool.candidates
@@ -94,6 +95,7 @@ def parse_pool(record: Any) -> tuple[Key, int, Pool]:
         candidate.views = int(entry["views"])
         candidate.log_prob_sum = float(entry["log_prob_sum"])
         candidate.confidence_sum = float(entry["confidence_sum"])
+        candidate.halt_sum = float(entry.get("halt_sum", 0.0))
         candidate.likelihoods = [(float(value), int(views)) for value, views in entry["likelihoods"]]
         candidate.opinions = {str(name): float(weight) for name, weight in entry.get("opinions", {}).items()}
     return (str(record["task"]), int(record["test"])), int(record["copy"]), pool

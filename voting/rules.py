@@ -42,10 +42,17 @@ def product(pool: Pool) -> list[Candidate]:
     return _ranked(pool, _mixture)
 
 
+def halt(pool: Pool) -> list[Candidate]:
+    """Most views first, and among equals the highest mean probability of being exact, by the network's own halting
+    head: TRM's rule. Where the network has no such head this is `count`."""
+    return _ranked(pool, lambda candidate: (candidate.views, candidate.mean_halt))
+
+
 RULES: dict[str, Callable[[Pool], list[Candidate]]] = {
     "count": count,
     "confidence": confidence,
     "product": product,
+    "halt": halt,
 }
 ALL_RULES = RULES | {"merge": second_opinion}
 """The rules by which a run may vote, and that of pools with the opinions of several solvers."""
@@ -74,7 +81,7 @@ def two_attempts(pool: Pool, rule: str, fallback: Sequence[np.ndarray]) -> tuple
     return first, second
 
 
-def _ranked(pool: Pool, score: Callable[[Candidate], float]) -> list[Candidate]:
+def _ranked(pool: Pool, score: Callable[[Candidate], float | tuple[float, float]]) -> list[Candidate]:
     # reverse=True keeps equal candidates in their first-seen order.
     return sorted(pool.candidates, key=lambda c: (score(c), c.views, c.mean_log_prob), reverse=True)
 

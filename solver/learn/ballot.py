@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,13 +21,15 @@ class Ballot:
 
     grids: the K different answers, first seen first. votes: int64 (V,), which of them a view gave, -1 where its
     canvas was no grid. log_prob: float64 (V,), mean nats per cell of that answer, 0 where there is none.
-    likelihood: float64 (K, V), nats, of every answer under every view.
+    likelihood: float64 (K, V), nats, of every answer under every view. halt: float64 (V,), the probability of being
+    exact that the network gives its last answer; None for a network without a halting head, and for earlier steps.
     """
 
     grids: list[Grid]
     votes: np.ndarray
     log_prob: np.ndarray
     likelihood: np.ndarray
+    halt: np.ndarray | None = None
 
     def pool(self, views: slice = slice(None), scored: int = 64) -> Pool:
         """The candidate pool of some of the views alone: they vote, and they score at most `scored` answers."""
@@ -38,7 +40,8 @@ class Ballot:
             if vote < 0:
                 pool.add_undecoded()
             else:
-                number[id(pool.add(self.grids[vote], self.log_prob[view]))] = vote
+                halt = None if self.halt is None else float(self.halt[view])
+                number[id(pool.add(self.grids[vote], self.log_prob[view], halt))] = vote
         ranked = sorted(pool.candidates, key=lambda c: (-c.views, -c.mean_log_prob))[:scored]
         for candidate in ranked:
             total = self.likelihood[number[id(candidate)], views].sum()
@@ -65,11 +68,15 @@ def cast(
     """
     views, place = draw_views(task, test_index, size, config, seed)
     seen: list[list[torch.Tensor]] = []
-    for _, _, steps in look(network, task, test_index, views, place, size, config, device=device, dtype=dtype):
-        logits = list(steps)
+    halts: list[torch.Tensor] = []
+    for _, _, logits, halt in look(network, task, test_index, views, place, size, config, device=device, dtype=dtype):
+        halts += [] if halt is None else [halt]
         seen.append([step[0].log_softmax(-1) for step in (logits if every_step else logits[-1:])])
     views, place = views.to(device), place.to(device)
-    return [counted(torch.cat(steps), views, place, size) for steps in zip(*seen, strict=True)]
+    ballots = [counted(torch.cat(steps), views, place, size) for steps in zip(*seen, strict=True)]
+    if halts:
+        ballots[-1] = replace(ballots[-1], halt=torch.cat(halts).double().cpu().numpy())
+    return ballots
 
 
 def counted(log_probs: torch.Tensor, views: Views, place: Placement, size: int) -> Ballot:

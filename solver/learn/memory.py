@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import torch
 
 from solver.device import cpu_count, is_out_of_memory
-from solver.learn.adapt import AdaptConfig
 from solver.learn.canvas import TOKENS
+from solver.learn.recipe import AdaptConfig
 from solver.model import ModelConfig, Network
 
 SAFETY = 1.4
@@ -107,13 +107,16 @@ def copy_bytes(network: Network, size: int, config: AdaptConfig, device: torch.d
     weights = sum(p.numel() for p in network.parameters())
     # Weight, gradient, two moments and, in the optimizer, two temporaries, in float32; and where the activations
     # have another type, a copy in that type for every use.
-    graphs = 1 if config.supervision == "detached" else model.loops
+    graphs = model.loops if (config.supervision or model.supervision) in ("last", "all") else 1
     state = weights * (6 * 4 + (2 * graphs if half else 0))
     tokens = config.batch * model.tokens(size)
     written_out = device.type == "cpu" and dtype == torch.bfloat16
     saved = graphs * _saved_by_loop(model, size, 2 if half else 4, written_out)
     # The backward pass of a block holds about as much again as the block saved.
-    passing = saved / (graphs * model.blocks)
+    passing = saved / (graphs * model.trained_passes)
+    if model.program_tokens:  # the encoder's blocks run over every example, and nothing else is as large there
+        shown = model.examples * (size // model.patch) ** 2 / model.tokens(size)
+        saved += graphs * shown * model.encoder_blocks * passing
     return int(state + tokens * (saved + passing))
 
 
@@ -127,4 +130,4 @@ def _saved_by_loop(model: ModelConfig, size: int, bytes: int, written_out: bool)
     if written_out:
         block += 2 * model.heads * length
     logits = model.patch**2 * TOKENS * (bytes + 3 * 4)
-    return bytes * (model.blocks * block + 4 * model.width) + logits
+    return bytes * (model.trained_passes * block + 4 * model.width) + logits

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ import torch
 from solver.arc.expected import expected_colors, expected_size
 from solver.arc.tasks import MAX_SIDE, Grid, Task
 from solver.device import is_out_of_memory, release
+from solver.learn.augment import PairTable, pair_table, render_examples
 from solver.learn.canvas import (
     BACKGROUND,
     TOKENS,
@@ -26,7 +28,7 @@ from solver.learn.canvas import (
     random_placement,
     render,
 )
-from solver.model import Network
+from solver.model import Network, Step
 from tta import Views, identity_views, spread_views, view_size
 from voting import Pool
 
@@ -71,6 +73,17 @@ def chunk_views(chunk: int, size: int) -> int:
     return max(4, round(chunk * min(1.0, (16 / size) ** 2)))
 
 
+class Look(NamedTuple):
+    """A chunk of V views of a test input: the `views` and where they are placed, on the device; the `logits` (1, V,
+    size, size, 12) after each loop step, IMPOSSIBLE for colours that are ruled out; and `halt` float32 (V,), how
+    probable the network holds it that its last answer is exact, None for one without a halting head."""
+
+    views: Views
+    place: Placement
+    logits: list[torch.Tensor]
+    halt: torch.Tensor | None
+
+
 def look(
     network: Network,
     task: Task,
@@ -83,10 +96,9 @@ def look(
     device,
     dtype,
     over: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[Views, Placement, list[torch.Tensor]]]:
-    """Chunk after chunk of the views of a test input: the chunk's views and places on the device, and the logits
-    (1, V, size, size, 12) after each loop step, IMPOSSIBLE for colours that are ruled out. At most `config.chunk`
-    views at once, fewer on canvases above 16.
+) -> Iterator[Look]:
+    """Chunk after chunk of the views of a test input; at most `config.chunk` views at once, fewer on canvases above 16.
+    A network with a program is shown the supports, each view beginning with another of them.
 
     Where there is not enough memory a chunk is begun again with half of its views, down to one, and so are those
     after it; which views are seen, and in which order, stays the same. Once the first chunk is done, `over` is asked
@@ -94,31 +106,51 @@ def look(
     """
     grid = task.test_inputs[test_index]
     table, chunk, begin = pack([grid], device), chunk_views(config.chunk, size), 0
+    supports = pair_table(task.support, device) if network.config.program_tokens else None
     colors = torch.tensor(expected_colors(task, grid) if config.colors else range(10), device=device)
     while begin < len(views) and not (begin and over()):
         part = slice(begin, begin + chunk)
         seen, where = views[part].to(device), place[part].to(device)
         try:
-            logits = [_ruled(step, seen, colors) for step in _steps(network, table, seen, where, size, dtype)]
+            logits, halt = [], None
+            for step in _steps(network, table, supports, seen, where, begin, size, dtype):
+                logits.append(_ruled(step.logits, seen, colors))
+                halt = None if step.halt is None else step.halt[0].sigmoid()
         except Exception as error:
             if len(seen) == 1 or not is_out_of_memory(error):
                 raise
-            logits = None
-        if logits is None:  # here, because until its handler is left the error keeps what the chunk had allocated
+            logits = []
+        if not logits:  # here, because until its handler is left the error keeps what the chunk had allocated
             release(device)
             chunk = (len(seen) + 1) // 2
             continue
-        yield seen, where, logits
+        yield Look(seen, where, logits, halt)
         begin += len(seen)
 
 
 def _steps(
-    network: Network, table: Packed, views: Views, place: Placement, size: int, dtype: torch.dtype
-) -> Iterator[torch.Tensor]:
-    """The logits for the first grid of a table, seen under every view, after each loop step."""
+    network: Network,
+    table: Packed,
+    supports: PairTable | None,
+    views: Views,
+    place: Placement,
+    begin: int,
+    size: int,
+    dtype: torch.dtype,
+) -> Iterator[Step]:
+    """The loop steps for the first grid of a table, seen under every view; `begin` is the number of the first view."""
     first = torch.zeros(len(views), dtype=torch.int64, device=views.elements.device)
     canvas = render(table, first, views, place, size)
-    return network(canvas[None], first[None], views.elements[None], views.palettes[None], dtype=dtype)
+    examples = None
+    if supports is not None:
+        count = len(supports.inputs.start)
+        turn = torch.arange(network.config.examples, device=first.device)
+        number = begin + torch.arange(len(views), device=first.device)
+        shown = (number[:, None] + turn) % count
+        examples = render_examples(supports, shown, views, place, size)[None]
+    return network.steps(
+        canvas[None], first[None], views.elements[None], views.palettes[None], examples=examples, dtype=dtype
+    )
 
 
 IMPOSSIBLE = -1e4
@@ -155,14 +187,15 @@ def predict(
     pool, seen = Pool(), []
     over = partial(_passed, deadline, clock)
     chunks = look(network, task, test_index, views, place, size, config, device=device, dtype=dtype, over=over)
-    for chunk, where, steps in chunks:
+    for chunk, where, steps, halt in chunks:
         begin = pool.total_views
         log_probs = steps[-1][0].log_softmax(-1)
-        for answer in answers(log_probs, views[begin : begin + len(chunk)], where):
+        halts = [None] * len(chunk) if halt is None else halt.tolist()
+        for answer, sure in zip(answers(log_probs, views[begin : begin + len(chunk)], where), halts, strict=True):
             if answer is None:
                 pool.add_undecoded()
             else:
-                pool.add(*answer)
+                pool.add(*answer, sure)
         seen.append((log_probs, chunk, where))
     _score(pool, seen, size, config, device)
     return pool
@@ -234,9 +267,9 @@ def trace(network: Network, task: Task, test_index: int, size: int, *, device, d
     views = identity_views(1, device)
     zero = torch.zeros(1, dtype=torch.int64, device=device)
     place = Placement(zero, zero, zero + 1)
-    canvas = render(pack([task.test_inputs[test_index]], device), zero, views, place, size)
-    steps = network(canvas[None], zero[None], views.elements[None], views.palettes[None], dtype=dtype)
-    return [_as_text(logits[0, 0].argmax(-1).cpu().numpy()) for logits in steps]
+    supports = pair_table(task.support, device) if network.config.program_tokens else None
+    steps = _steps(network, pack([task.test_inputs[test_index]], device), supports, views, place, 0, size, dtype)
+    return [_as_text(step.logits[0, 0].argmax(-1).cpu().numpy()) for step in steps]
 
 
 def _as_text(tokens: np.ndarray) -> list[str]:

@@ -12,10 +12,12 @@ import torch
 
 from solver.arc.expected import needed_side
 from solver.arc.tasks import Task
-from solver.learn.adapt import AdaptConfig, Slot, adapt
+from solver.learn.adapt import adapt
 from solver.learn.ballot import Ballot, cast
+from solver.learn.batches import Slot
 from solver.learn.canvas import choose_size
 from solver.learn.predict import PredictConfig
+from solver.learn.recipe import AdaptConfig
 from solver.model import Network, unstack
 from solver.presets import SolveConfig
 from solver.seeds import stable_seed

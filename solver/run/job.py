@@ -10,9 +10,11 @@ import torch
 
 from solver.arc.tasks import Task
 from solver.device import release
-from solver.learn.adapt import AdaptConfig, Adapted, Slot, adapt, leave_one_out
+from solver.learn.adapt import Adapted, adapt, leave_one_out
+from solver.learn.batches import Slot
 from solver.learn.memory import gauge
 from solver.learn.predict import predict, trace
+from solver.learn.recipe import AdaptConfig
 from solver.model import Network, unstack
 from solver.presets import SolveConfig
 from solver.run.schedule import Job

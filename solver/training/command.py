@@ -18,9 +18,10 @@ from solver.device import pick_device, prepare
 from solver.options import Command, duration
 from solver.provenance import commit
 from solver.text import aligned
+from solver.training.loop import Limit, train
 from solver.training.parallel import World
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
-from solver.training.pretrain import Limit, Trainer, train
+from solver.training.pretrain import Trainer
 from solver.training.sources import collect
 from solver.weights import checkpoint
 from solver.weights.checkpoint import Bundle

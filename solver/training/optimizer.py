@@ -21,7 +21,7 @@ def build_optimizers(
     for name, parameter in network.named_parameters():
         if name == "conditioning.tasks":
             tables.append(parameter)
-        elif parameter.dim() == 2 and name.startswith("recursion.blocks"):
+        elif parameter.dim() == 2 and ".blocks." in name:
             matrices.append(parameter)
         else:
             rest.append(parameter)

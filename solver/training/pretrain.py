@@ -1,45 +1,29 @@
-"""The training loop: time or steps as budget, checkpoints that resume exactly, a bundle at the end."""
+"""`Trainer`: everything that a training has, its single steps, and what a checkpoint holds. `loop` runs it."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import io
-import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from solver.device import training_dtype
-from solver.learn.augment import draw_plan, render_plan
+from solver.learn.augment import Plan, draw_plan, render_examples, render_plan, rendered_examples
 from solver.learn.canvas import choose_size
-from solver.learn.objective import backward, exact
-from solver.model import Network
+from solver.learn.objective import backward, exact, improving_targets
+from solver.model import Block, ModelConfig, Network, Step
 from solver.training.corpus import Corpus, device_table
+from solver.training.episodes import Episodes
 from solver.training.optimizer import build_optimizers, rate_factor, set_rate
 from solver.training.parallel import World
 from solver.training.presets import TrainConfig
+from solver.training.running import Running, begun, restored
 from solver.training.sources import Sources
 from solver.weights import checkpoint
 from solver.weights.checkpoint import Bundle
-from submission.files import write_whole
 from tta import identity_views
-
-
-@dataclass(frozen=True)
-class Limit:
-    """How long to train in all, resumed pieces included: `seconds` or `steps`, exactly one of them."""
-
-    seconds: float | None = None
-    steps: int | None = None
-
-    def progress(self, step: int, seconds: float) -> float:
-        """Share of the budget that is used, 0 to 1."""
-        used = step / self.steps if self.steps else seconds / self.seconds
-        return min(1.0, used)
 
 
 class Trainer:
@@ -58,8 +42,9 @@ class Trainer:
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         if device.type == "cuda":
             torch.compiler.reset()  # what an earlier trainer of this process compiled counts towards a limit
-            for block in self.network.recursion.blocks:
-                block.compile(dynamic=False)
+            for module in self.network.modules():
+                if isinstance(module, Block):
+                    module.compile(dynamic=False)
         self.optimizers = build_optimizers(
             self.network, config.optimizer, lr=config.lr, task_lr=config.task_lr, weight_decay=config.weight_decay
         )
@@ -67,6 +52,8 @@ class Trainer:
         self.canvases = torch.Generator().manual_seed(seed)
         self.step, self.seconds, self.samples = 0, 0.0, 0
         self.ended, self.rows = False, []
+        self.running: dict[int, Running] = {}  # canvas size -> samples in work, with a halting head
+        self._episodes: dict[int, Episodes] = {}
         self.ancestor: dict | None = None
         self.pieces = [{"from_step": 0, **plain_config(config)}]
 
@@ -102,13 +89,13 @@ class Trainer:
             "pieces": self.pieces,
             "rows": self.rows,
             "ancestor": self.ancestor,
+            "running": {str(size): running.state() for size, running in self.running.items()},
         }
 
     def load_state(self, state: dict) -> None:
         """Continues exactly where `state` was taken. Rates, batches and schedule may be others from here on
         (`pieces` tells which were used from which step); ValueError for another model or task table."""
-        own = self.state()
-        if state["model"] != own["model"] or state["tasks"] != own["tasks"]:
+        if ModelConfig(**state["model"]) != self.config.model or state["tasks"] != [str(n) for n in self.corpus.names]:
             raise ValueError(f"the checkpoint holds another model or other tasks: {state['model']}")
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
@@ -121,6 +108,12 @@ class Trainer:
             generator.set_state(saved.cpu())
         self.step, self.seconds, self.samples = state["counters"]
         self.ancestor = state.get("ancestor")
+        self.running = {}
+        for size, saved in state.get("running", {}).items():
+            running = restored(saved, bool(self.config.model.program_tokens))
+            # The first process alone is saved; with others, or other batches, samples are begun anew.
+            if self.world.size == 1 and len(running.taken) == self.batch(int(size)):
+                self.running[int(size)] = running
         piece = {**self.pieces[0], "from_step": self.step}
         self.pieces, self.rows = list(state["pieces"]), list(state.get("rows", []))
         if self.pieces[-1] | {"from_step": self.step} != piece:
@@ -142,7 +135,6 @@ class Trainer:
         keep = min(config.ema, (self.step + 1) / (self.step + 10))
         torch._foreach_lerp_(list(self.average.parameters()), [p.detach() for p in self.network.parameters()], 1 - keep)
         self.step += 1
-        self.samples += self.batch(size)
         return loss.mean()
 
     def batch(self, size: int) -> int:
@@ -152,31 +144,70 @@ class Trainer:
     def warm_up(self) -> None:
         """One gradient for every canvas size, thrown away: what is compiled is compiled before the clock starts."""
         generator = torch.Generator(self.device).manual_seed(0)
+        before, self.running = (self.samples, self.running), {}
         for size in self.config.mix:
             self._gradients(size, 1.0, generator)
+        self.samples, self.running = before
         self._clear()
 
     def _gradients(self, size: int, progress: float, generator: torch.Generator) -> torch.Tensor:
         """Leaves the gradients of one drawn batch in the weights; returns the loss (1, B) of the last loop step."""
-        config = self.config
-        which = self.corpus.draw(size, self.batch(size), generator)
-        augmentation = config.augmentation
-        if progress < config.plain:
-            augmentation = dataclasses.replace(augmentation, viewed=0.0)
-        plan = draw_plan(self.corpus.table, which, size, generator, augmentation).each(self.world.share)
+        model, loops = self.config.model, self.loops(progress)
+        if model.supervision == "halting":
+            return self._supervision_step(size, progress, generator)
+        plan = self._plan(size, progress, generator)
+        self.samples += len(plan.which) * self.world.size
         canvas, target = render_plan(self.corpus.table, plan, size)
+        steps = self._steps(canvas, plan, size, loops=loops, detach=model.detached)
+        targets = None
+        if plan.noise is not None:
+            targets = improving_targets(canvas[None], target[None], plan.noise[None], loops, model.corruption)
+        self._clear()
+        return backward(steps, loops, target[None], model.supervision, targets=targets)[0]
+
+    def _supervision_step(self, size: int, progress: float, generator: torch.Generator) -> torch.Tensor:
+        """The same for one supervision step of the samples that this canvas size is working on."""
         loops = self.loops(progress)
-        steps = self.network(
+        running = begun(self._plan(size, progress, generator), loops, generator)
+        if (before := self.running.get(size)) is not None:
+            self.samples += int(before.over.sum()) * self.world.size
+            running = before.renewed(running)
+        else:
+            self.samples += len(running.taken) * self.world.size
+        canvas, target = render_plan(self.corpus.table, running.plan, size)
+        step = next(self._steps(canvas, running.plan, size, loops=1, states=running.states))
+        self._clear()
+        loss, _ = backward([step], 1, target[None], "halting")
+        self.running[size] = running.after(step, loops)
+        return loss
+
+    def _plan(self, size: int, progress: float, generator: torch.Generator) -> Plan:
+        """This process's share of the next joint batch."""
+        which = self.corpus.draw(size, self.batch(size), generator)
+        augmentation = self.config.augmentation
+        if progress < self.config.plain:
+            augmentation = dataclasses.replace(augmentation, viewed=0.0)
+        plan = draw_plan(self.corpus.table, which, size, generator, augmentation)
+        return self.episodes(size).completed(plan, self.config.model, generator).each(self.world.share)
+
+    def _steps(self, canvas: torch.Tensor, plan: Plan, size: int, **how) -> Iterator[Step]:
+        """The loop steps of the network on canvases (B, size, size) of a plan."""
+        examples = rendered_examples(self.corpus.table, plan, size)
+        return self.network.steps(
             canvas[None],
             self.corpus.tasks[plan.which][None],
             plan.views.elements[None],
             plan.views.palettes[None],
-            loops=loops,
-            detach=config.supervision == "detached",
+            examples=None if examples is None else examples[None],
             dtype=self.dtype,
+            **how,
         )
-        self._clear()
-        return backward(steps, loops, target[None], config.supervision)[0]
+
+    def episodes(self, size: int) -> Episodes:
+        """The other pairs of every task, for canvases of `size`."""
+        if size not in self._episodes:
+            self._episodes[size] = Episodes(self.corpus, size)
+        return self._episodes[size]
 
     def _clear(self) -> None:
         for optimizer in self.optimizers:
@@ -186,6 +217,7 @@ class Trainer:
     def validate(self, loops: int, limit: int = 128) -> float:
         """Share of validation pairs, at most `limit` a canvas size, that the averaged weights get right."""
         table, hits, total = self.validation, 0, 0
+        generator = torch.Generator(self.device)
         plain = dataclasses.replace(self.config.augmentation, max_scale=1, move=False)
         sides = [table.inputs.height, table.inputs.width, table.outputs.height, table.outputs.width]
         sizes = sorted(self.config.mix)
@@ -196,13 +228,18 @@ class Trainer:
                 continue
             for part in torch.tensor(chosen[:limit], dtype=torch.int64, device=self.device).split(64):
                 views = identity_views(len(part), self.device)
-                plan = draw_plan(table, part, size, torch.Generator(self.device), plain, views)
+                plan = draw_plan(table, part, size, generator, plain, views)
                 canvas, target = render_plan(table, plan, size)
+                examples = None
+                if count := self.config.model.examples * bool(self.config.model.program_tokens):
+                    shown = self.episodes(size).examples(self.validation_tasks[part], count, generator)
+                    examples = render_examples(self.corpus.table, shown, views, plan.place, size)[None]
                 *_, logits = self.average(
                     canvas[None],
                     self.validation_tasks[part][None],
                     views.elements[None],
                     views.palettes[None],
+                    examples=examples,
                     loops=loops,
                     dtype=self.dtype,
                 )
@@ -211,86 +248,9 @@ class Trainer:
         return hits / max(1, total)
 
 
-def train(trainer: Trainer, limit: Limit, directory: Path, *, piece: float | None = None, log=tqdm.write) -> bool:
-    """Trains until `limit`, or for `piece` seconds of it, writing `latest.pt` as it goes and `undecayed.pt` where
-    the rate begins to fall, from which a longer schedule can continue. Compiling counts for the piece and not for
-    the limit. Returns whether the limit was reached;
-    `trainer.rows` has the log, one row per validation."""
-    directory.mkdir(parents=True, exist_ok=True)
-    config, rows, world = trainer.config, trainer.rows, trainer.world
-    started = time.monotonic()
-    if trainer.device.type == "cuda":
-        trainer.warm_up()
-    begun, before = time.monotonic(), trainer.seconds
-    validated = saved = begun
-    recent: list[torch.Tensor] = []
-    kept = limit.progress(trainer.step, trainer.seconds) > 1.0 - config.decay
-    layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
-    hidden = None if world.leads else True  # None: shown on a terminal only
-    bar = tqdm(total=1000, desc=config.name, dynamic_ncols=True, bar_format=layout, disable=hidden)
-    shown = begun
-    while (progress := world.agree(limit.progress(trainer.step, trainer.seconds))) < 1.0:
-        if world.leads and not kept and progress >= 1.0 - config.decay:
-            save(trainer, directory / "undecayed.pt")
-            kept = True
-        if world.agree(piece is not None and time.monotonic() - started >= piece):
-            break
-        recent.append(trainer.train_step(progress))
-        now = time.monotonic()
-        trainer.seconds = before + now - begun
-        if world.leads and now - shown > 2.0:
-            rate = trainer.samples / trainer.seconds
-            bar.set_postfix_str(f"loss {float(recent[-1]):.3f}, {rate:.0f} samples/s", refresh=False)
-            bar.update(int(1000 * progress) - bar.n)
-            shown = now
-        if world.leads and now - validated > config.validate_seconds:
-            rows.append(_row(trainer, recent, trainer.loops(progress)))
-            recent.clear()
-            log(_line(rows[-1]))
-            validated = time.monotonic()
-        if world.leads and now - saved > config.checkpoint_seconds:
-            save(trainer, directory / "latest.pt")
-            saved = time.monotonic()
-    bar.close()
-    if world.leads:
-        rows.append(_row(trainer, recent, trainer.loops(progress)))
-        log(_line(rows[-1]))
-        trainer.ended = progress >= 1.0
-        save(trainer, directory / "latest.pt")
-    return progress >= 1.0
-
-
 def plain_config(config: TrainConfig) -> dict:
     """What decides the course of the training, as plain values; the model apart."""
     plain = dataclasses.asdict(config)
     plain["mix"] = {str(size): share for size, share in config.mix.items()}
     apart = ("model", "validate_seconds", "checkpoint_seconds", "bundle_dtype")
     return {key: plain[key] for key in plain if key not in apart}
-
-
-def save(trainer: Trainer, path: Path) -> None:
-    """Writes a checkpoint as a whole. FloatingPointError, and the old one stays, if weights are not finite."""
-    if not all(bool(p.isfinite().all()) for p in trainer.network.parameters()):
-        raise FloatingPointError(f"step {trainer.step}: the weights are no longer finite; {path.name} is kept")
-    content = io.BytesIO()
-    torch.save(trainer.state(), content)
-    write_whole(path, content.getvalue())
-
-
-def _row(trainer: Trainer, recent: list[torch.Tensor], loops: int) -> dict:
-    return {
-        "step": trainer.step,
-        "seconds": round(trainer.seconds, 1),
-        "samples": trainer.samples,
-        "loss": round(float(torch.stack(recent).mean()), 4) if recent else None,
-        "exact": round(trainer.validate(loops), 4),
-    }
-
-
-def _line(row: dict) -> str:
-    rate = row["samples"] / max(row["seconds"], 1e-9)
-    loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
-    return (
-        f"step {row['step']:6d}  {row['seconds']:7.0f} s  {rate:6.0f} samples/s  loss {loss}  "
-        f"exact on validation pairs {row['exact']:.1%}"
-    )

@@ -10,7 +10,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from solver.arc.tasks import Task
-from solver.learn.adapt import Slot, adapt
+from solver.learn.adapt import adapt
+from solver.learn.batches import Slot
 from solver.learn.canvas import TOKENS, pack
 from solver.learn.predict import PredictConfig, draw_views, likelihoods, predict, trace
 from solver.model import ModelConfig, Network, unstack
@@ -41,9 +42,11 @@ def forward_flops(model: ModelConfig, size: int) -> float:
     length = model.tokens(size)
     products = 2 * length * (4 * model.width**2 + 3 * model.width * model.hidden)
     attention = 4 * length**2 * model.width
-    convolution = 18 * cells * model.hidden
+    if model.mixer == "mlp":
+        products, attention = products - 8 * length * model.width**2, 6 * length**2 * model.width
+    convolution = 18 * cells * model.hidden * model.convolution
     head = 2 * cells * model.width * 12 * model.patch**2
-    return model.loops * (model.blocks * (products + attention + convolution) + head)
+    return model.loops * (model.passes * (products + attention + convolution) + head)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from solver.arc.tasks import Task
-from solver.learn.adapt import Slot, adapt, look_every
+from solver.learn.adapt import adapt, look_every
+from solver.learn.batches import Slot
 from solver.learn.predict import chunk_views, predict, trace
 from solver.model import Network, unstack
 from solver.presets import SolveConfig

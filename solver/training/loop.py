@@ -1,0 +1,104 @@
+"""The training loop: time or steps as budget, and checkpoints that resume exactly."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from solver.training.pretrain import Trainer
+from submission.files import write_whole
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How long to train in all, resumed pieces included: `seconds` or `steps`, exactly one of them."""
+
+    seconds: float | None = None
+    steps: int | None = None
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Share of the budget that is used, 0 to 1."""
+        used = step / self.steps if self.steps else seconds / self.seconds
+        return min(1.0, used)
+
+
+def train(trainer: Trainer, limit: Limit, directory: Path, *, piece: float | None = None, log=tqdm.write) -> bool:
+    """Trains until `limit`, or for `piece` seconds of it, writing `latest.pt` as it goes and `undecayed.pt` where
+    the rate begins to fall, from which a longer schedule can continue. Compiling counts for the piece and not for
+    the limit. Returns whether the limit was reached;
+    `trainer.rows` has the log, one row per validation."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config, rows, world = trainer.config, trainer.rows, trainer.world
+    started = time.monotonic()
+    if trainer.device.type == "cuda":
+        trainer.warm_up()
+    begun, before = time.monotonic(), trainer.seconds
+    validated = saved = begun
+    recent: list[torch.Tensor] = []
+    kept = limit.progress(trainer.step, trainer.seconds) > 1.0 - config.decay
+    layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
+    hidden = None if world.leads else True  # None: shown on a terminal only
+    bar = tqdm(total=1000, desc=config.name, dynamic_ncols=True, bar_format=layout, disable=hidden)
+    shown = begun
+    while (progress := world.agree(limit.progress(trainer.step, trainer.seconds))) < 1.0:
+        if world.leads and not kept and progress >= 1.0 - config.decay:
+            save(trainer, directory / "undecayed.pt")
+            kept = True
+        if world.agree(piece is not None and time.monotonic() - started >= piece):
+            break
+        recent.append(trainer.train_step(progress))
+        now = time.monotonic()
+        trainer.seconds = before + now - begun
+        if world.leads and now - shown > 2.0:
+            rate = trainer.samples / trainer.seconds
+            bar.set_postfix_str(f"loss {float(recent[-1]):.3f}, {rate:.0f} samples/s", refresh=False)
+            bar.update(int(1000 * progress) - bar.n)
+            shown = now
+        if world.leads and now - validated > config.validate_seconds:
+            rows.append(_row(trainer, recent, trainer.loops(progress)))
+            recent.clear()
+            log(_line(rows[-1]))
+            validated = time.monotonic()
+        if world.leads and now - saved > config.checkpoint_seconds:
+            save(trainer, directory / "latest.pt")
+            saved = time.monotonic()
+    bar.close()
+    if world.leads:
+        rows.append(_row(trainer, recent, trainer.loops(progress)))
+        log(_line(rows[-1]))
+        trainer.ended = progress >= 1.0
+        save(trainer, directory / "latest.pt")
+    return progress >= 1.0
+
+
+def save(trainer: Trainer, path: Path) -> None:
+    """Writes a checkpoint as a whole. FloatingPointError, and the old one stays, if weights are not finite."""
+    if not all(bool(p.isfinite().all()) for p in trainer.network.parameters()):
+        raise FloatingPointError(f"step {trainer.step}: the weights are no longer finite; {path.name} is kept")
+    content = io.BytesIO()
+    torch.save(trainer.state(), content)
+    write_whole(path, content.getvalue())
+
+
+def _row(trainer: Trainer, recent: list[torch.Tensor], loops: int) -> dict:
+    return {
+        "step": trainer.step,
+        "seconds": round(trainer.seconds, 1),
+        "samples": trainer.samples,
+        "loss": round(float(torch.stack(recent).mean()), 4) if recent else None,
+        "exact": round(trainer.validate(loops), 4),
+    }
+
+
+def _line(row: dict) -> str:
+    rate = row["samples"] / max(row["seconds"], 1e-9)
+    loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
+    return (
+        f"step {row['step']:6d}  {row['seconds']:7.0f} s  {rate:6.0f} samples/s  loss {loss}  "
+        f"exact on validation pairs {row['exact']:.1%}"
+    )
