@@ -5,16 +5,24 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from solver.training.muon import Muon
+
 OPTIMIZERS = ("muon", "adamw")
 
 
 def build_optimizers(
-    network: nn.Module, kind: str, *, lr: float, task_lr: float, weight_decay: float = 0.05
+    network: nn.Module,
+    kind: str,
+    *,
+    lr: float,
+    task_lr: float,
+    weight_decay: float = 0.05,
+    dtype: torch.dtype = torch.bfloat16,
 ) -> list[torch.optim.Optimizer]:
     """One or two optimizers whose groups remember their peak rate as `peak`.
 
-    Muon (`torch.optim.Muon`: 2-D parameters only, and bf16 inside, slow on CPUs that cannot multiply that) takes
-    the matrices of the blocks, at AdamW's update size; the task table learns at `task_lr`, and only matrices decay.
+    Muon, with products in `dtype`, takes the matrices of the blocks, at AdamW's update size; the task table learns
+    at `task_lr`, and only matrices decay.
     """
     assert kind in OPTIMIZERS, kind
     matrices, tables, rest = [], [], []
@@ -31,7 +39,7 @@ def build_optimizers(
     ]
     optimizers: list[torch.optim.Optimizer] = []
     if kind == "muon":
-        optimizers.append(torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(Muon(matrices, lr=lr, weight_decay=weight_decay, dtype=dtype))
     else:
         groups.append({"params": matrices, "lr": lr, "weight_decay": weight_decay})
     optimizers.append(torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True))

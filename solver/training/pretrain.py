@@ -46,7 +46,12 @@ class Trainer:
                 if isinstance(module, Block):
                     module.compile(dynamic=False)
         self.optimizers = build_optimizers(
-            self.network, config.optimizer, lr=config.lr, task_lr=config.task_lr, weight_decay=config.weight_decay
+            self.network,
+            config.optimizer,
+            lr=config.lr,
+            task_lr=config.task_lr,
+            weight_decay=config.weight_decay,
+            dtype=self.dtype,
         )
         self.generator = torch.Generator(device).manual_seed(seed)
         self.canvases = torch.Generator().manual_seed(seed)
