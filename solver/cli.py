@@ -9,6 +9,8 @@ import signal
 import sys
 import threading
 
+from solver.errors import explain, wants_traceback
+
 COMMANDS = {
     "solve": ("solver.results.solving", "challenges.json in, submission.json out"),
     "dry-run": ("solver.run.dryrun.command", "what solve would do in a budget, on this machine or another"),
@@ -32,7 +34,8 @@ help."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; returns its exit code. What the user got wrong is one line on stderr and code 2."""
+    """Runs one command; returns its exit code. What the user got wrong is one line on stderr and code 2; a bug leaves
+    its traceback and code 1, see `solver.errors`."""
     arguments = _parser().parse_args(argv)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
@@ -43,15 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:
-        print(f"tinyarc: {error}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        print(f"tinyarc: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("tinyarc: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:  # all there are, so that bugs too end in a line that says what they are
+        text, code = explain(error, show=getattr(arguments, "traceback", False) or wants_traceback())
+        print(text, file=sys.stderr)
+        return code
 
 
 def _terminate(*_) -> None:
@@ -69,12 +70,21 @@ class _Parser(argparse.ArgumentParser):
             command = importlib.import_module(COMMANDS[self.command][0]).COMMANDS[self.command]
             self.command = None
             self.set_defaults(run=command.run)
+            _add_traceback(self)
             command.add_options(self)
         return super().parse_known_args(args, namespace)
 
 
+def _add_traceback(parser: argparse.ArgumentParser) -> None:
+    """`--traceback`, before the command or after it; left out, it leaves no trace in the arguments, so that neither
+    place overrules the other."""
+    text = "show where an error comes from (always, with TINYARC_TRACEBACK=1)"
+    parser.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="tinyarc", description="The offline ARC Prize solver.")
+    _add_traceback(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():
         commands.add_parser(name, help=text).command = name

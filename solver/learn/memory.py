@@ -78,7 +78,7 @@ class Gauge:
             before = torch.cuda.memory_allocated(self.device)
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # only looked at, and raised again
             if is_out_of_memory(error):
                 self.ratios[size] = 2 * self.ratio(size)
             raise

@@ -116,7 +116,7 @@ def look(
             for step in _steps(network, table, supports, seen, where, begin, size, dtype):
                 logits.append(_ruled(step.logits, seen, colors))
                 halt = None if step.halt is None else step.halt[0].sigmoid()
-        except Exception as error:
+        except Exception as error:  # raised again, unless it says that memory is short
             if len(seen) == 1 or not is_out_of_memory(error):
                 raise
             logits = []

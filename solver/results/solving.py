@@ -14,6 +14,7 @@ from solver import presets
 from solver.arc import datasets
 from solver.arc.tasks import load_challenges
 from solver.device import pick_device
+from solver.errors import explain, is_told
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.presets import SolveConfig
 from solver.results.evaluate import evaluate, format_evaluation
@@ -184,11 +185,12 @@ def _trial(arguments: argparse.Namespace, data: datasets.DataSet, tasks: list) -
 
 
 def _try_report(directory: Path) -> None:
-    """The report beside a run; solving does not need it, so what keeps it from being written is only said."""
+    """The report beside a run; solving does not need it, so what keeps it from being written, a bug too, is only
+    said."""
     try:
         print(f"report: {write_report(read_run(directory), directory / 'report.html')}")
-    except (ValueError, OSError) as error:
-        print(f"no report: {error}")
+    except Exception as error:  # the run has ended well, and nothing in its picture may undo that
+        print(f"no report: {error}" if is_told(error) else explain(error)[0])
 
 
 COMMANDS = {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from solver.arc.tasks import Task
-from solver.device import release
+from solver.device import is_out_of_memory, release
 from solver.learn.adapt import Adapted, adapt, leave_one_out
 from solver.learn.batches import Slot
 from solver.learn.memory import gauge
@@ -17,24 +18,36 @@ from solver.learn.predict import predict, trace
 from solver.learn.recipe import AdaptConfig
 from solver.model import Network, unstack
 from solver.presets import SolveConfig
+from solver.run.log import LogRow
 from solver.run.schedule import Job
 from solver.seeds import stable_seed
 from voting import Pool
 
+TRACEBACK = 8000
+"""Characters of a traceback that are kept, the last ones."""
+
 
 @dataclass
 class Outcome:
-    """What one task's copy gave: `row` for the log (`adapt_seconds` is its share of the stack's), and a pool per
-    test input, None if it failed."""
+    """What one task's copy gave: `row` for the log, and a pool per test input, None if it failed."""
 
     task_id: str
-    row: dict
+    row: LogRow
     pools: list[Pool] | None
 
 
-def failure(task_id: str, copy: int, text: str) -> Outcome:
-    """The outcome of a task that gave no answer, with one line saying why."""
-    return Outcome(task_id, {"task": task_id, "copy": copy, "error": " ".join(text.split())[:300]}, None)
+def failure(task_id: str, copy: int, text: str, trace: str = "") -> Outcome:
+    """The outcome of a task that gave no answer: one line saying why and, where there is more to say, a traceback or
+    the last words of a process."""
+    row: LogRow = {"task": task_id, "copy": copy, "error": " ".join(text.split())[:300]}
+    if trace:
+        row["traceback"] = trace[-TRACEBACK:]
+    return Outcome(task_id, row, None)
+
+
+def failed(task_id: str, copy: int, error: BaseException) -> Outcome:
+    """The outcome of a task on which `error` was raised."""
+    return failure(task_id, copy, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
 
 
 def run_job(
@@ -48,45 +61,51 @@ def run_job(
     dtype: torch.dtype,
 ) -> list[Outcome]:
     """Outcomes of the tasks of a job, in order. A stack that will not fit the memory is divided before it is tried.
-    An error costs only the task it belongs to: a stack that cannot be adapted (no memory after all, say) is halved,
-    down to single tasks, and what fails alone is reported in its row."""
+    A stack that was short of memory after all is halved, down to single tasks. Any other error costs only the task it
+    belongs to: the tasks of the stack are done one by one, and the row of each that succeeds says what had happened.
+    What fails alone is reported in its row."""
     begun = time.monotonic()
     end = None if job.seconds is None else begun + job.seconds
     slots = [_slots(task, job.copy, seed, config) for task in tasks]
     share = None if job.seconds is None else job.seconds * config.adapt_share
     recipe = config.adapt if job.seconds is None else replace(config.adapt, steps=config.budget_steps)
-    parts = _fitting(network, tasks, [len(own) for own in slots], job.size, recipe, device, dtype)
+    parts = _fitting(network, tasks, [len(copies) for copies in slots], job.size, recipe, device, dtype)
     if len(parts) > 1:
         return _run_parts(network, parts, job, config, end, seed=seed, device=device, dtype=dtype)
     try:
-        flat = [slot for own in slots for slot in own]
+        flat = [slot for copies in slots for slot in copies]
         with gauge(device).measure(network, job.size, recipe, dtype, len(flat)):
             adapted = adapt(network, flat, job.size, recipe, device=device, dtype=dtype, seconds=share)
-    except Exception as error:
+    except Exception as error:  # a bug too: it costs the tasks it belongs to, whose rows say where it was
+        problem = failed(tasks[0].id, job.copy, error)
         if len(tasks) == 1:
-            return [failure(tasks[0].id, job.copy, f"{type(error).__name__}: {error}")]
-        adapted = None
-    if adapted is None:
+            return [problem]
+        adapted, short = None, is_out_of_memory(error)
+    if adapted is None:  # here, because until its handler is left the error keeps what the stack had allocated
         release(device)
         half = len(tasks) // 2
-        halves = [tasks[:half], tasks[half:]]
-        return _run_parts(network, halves, job, config, end, seed=seed, device=device, dtype=dtype)
+        parts = [tasks[:half], tasks[half:]] if short else [[task] for task in tasks]
+        outcomes = _run_parts(network, parts, job, config, end, seed=seed, device=device, dtype=dtype)
+        for outcome in outcomes if not short else ():
+            outcome.row |= {"stack_error": problem.row["error"]}
+            outcome.row.setdefault("traceback", problem.row["traceback"])
+        return outcomes
     outcomes, first = [], 0
-    for index, (task, own) in enumerate(zip(tasks, slots, strict=True)):
+    for index, (task, copies) in enumerate(zip(tasks, slots, strict=True)):
         now = time.monotonic()
         deadline = None if end is None else now + max(0.0, end - now) / (len(tasks) - index)
-        which = range(first, first + len(own))
-        first += len(own)
+        which = range(first, first + len(copies))
+        first += len(copies)
         try:
             outcomes.append(_answer(adapted, which, task, job, config, deadline, seed=seed, device=device, dtype=dtype))
-        except Exception as error:
-            outcomes.append(failure(task.id, job.copy, f"{type(error).__name__}: {error}"))
+        except Exception as error:  # as above; the other tasks of the stack have their copies already
+            outcomes.append(failed(task.id, job.copy, error))
     return outcomes
 
 
 def _slots(task: Task, copy: int, seed: int, config: SolveConfig) -> list[Slot]:
-    own = stable_seed(seed, task.id, copy, "adapt")
-    return leave_one_out(task.support, own) if config.leave_one_out else [Slot(task.support, own)]
+    drawn = stable_seed(seed, task.id, copy, "adapt")
+    return leave_one_out(task.support, drawn) if config.leave_one_out else [Slot(task.support, drawn)]
 
 
 def _fitting(
@@ -98,17 +117,18 @@ def _fitting(
     return parted(tasks, copies, gauge(device).fitting(network, size, recipe, dtype))
 
 
-def parted(tasks: Sequence, copies: Sequence[int], many: int) -> list[list]:
-    """Tasks of so many `copies` each, in as few parts of about equal size as leave no part above `many` copies; a task
+def parted(tasks: Sequence, copies: Sequence[int], most: int) -> list[list]:
+    """Tasks of so many `copies` each, in as few parts of about equal size as leave no part above `most` copies; a task
     stays whole."""
-    many = -(-sum(copies) // -(-sum(copies) // many))
-    parts, held = [[]], 0
-    for task, own in zip(tasks, copies, strict=True):
-        if parts[-1] and held + own > many:
+    most = -(-sum(copies) // -(-sum(copies) // most))
+    parts: list[list] = [[]]
+    held = 0
+    for task, count in zip(tasks, copies, strict=True):
+        if parts[-1] and held + count > most:
             parts.append([])
             held = 0
         parts[-1].append(task)
-        held += own
+        held += count
     return parts
 
 
@@ -139,11 +159,11 @@ def _answer(
     for turn, slot in enumerate(good):
         single = unstack(adapted.network, slot)
         for index, pool in enumerate(pools):
-            own = stable_seed(seed, task.id, job.copy, "views", index, turn)
+            drawn = stable_seed(seed, task.id, job.copy, "views", index, turn)
             now = time.monotonic()
             shares = len(good) * len(pools) - turn * len(pools) - index
             until = None if deadline is None else now + max(0.0, deadline - now) / shares
-            fresh = predict(single, task, index, job.size, views, seed=own, deadline=until, **rest)
+            fresh = predict(single, task, index, job.size, views, seed=drawn, deadline=until, **rest)
             if turn:
                 pool.merge(fresh)
             else:
@@ -152,7 +172,7 @@ def _answer(
     steps, settled = max(adapted.steps[slot] for slot in good), all(adapted.settled[slot] for slot in good)
     for pool in pools:
         pool.steps, pool.settled = steps, settled
-    row = {
+    row: LogRow = {
         "task": task.id,
         "copy": job.copy,
         "canvas": job.size,

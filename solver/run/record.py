@@ -44,6 +44,7 @@ class Start(TypedDict, total=False):
     started: str  # ISO 8601, UTC
     finished: str | None  # the same; None where it was killed
     seconds: float | None  # it took, on a monotonic clock; None where it was killed
+    error: str  # where an error ended it: the traceback
 
 
 Record = dict[str, Any]

@@ -1,0 +1,62 @@
+"""Whose mistake an error is: the user's, who is told in one line, or the program's, which leaves its traceback.
+
+The house raises ValueError for what a user got wrong, RuntimeError and FloatingPointError for what a machine or a
+training did not bear, and asserts everything else; OSErrors that name a file come from the system. So an error is
+*told* if it is one of these and a `raise` of this project is where it comes from. What Python, numpy or torch raised
+by themselves, be it a ValueError too, and every KeyError or AssertionError, is a bug.
+"""
+
+from __future__ import annotations
+
+import dis
+import os
+import sys
+import traceback
+
+PACKAGES = ("solver", "tta", "voting", "submission")
+CODES = ((ValueError, 2), (OSError, 2), (RuntimeError, 1), (FloatingPointError, 1))
+"""Kinds of errors that may be told in one line, and the exit codes they end a command with."""
+
+
+def explain(error: BaseException, *, show: bool = False) -> tuple[str, int]:
+    """What to print of an error that ends a command, and the exit code: one line and 2 or 1 if it is told, with `show`
+    below its traceback; the traceback and 1 if it is a bug."""
+    trace = "".join(traceback.format_exception(error))
+    if _is_out_of_memory(error):
+        line, code = f"tinyarc: not enough memory: {' '.join(str(error).split())}", 1
+    elif is_told(error):
+        line, code = f"tinyarc: {error}", next(code for kind, code in CODES if isinstance(error, kind))
+    else:
+        return f"{trace}tinyarc: this is a bug, please report it with the lines above and the command", 1
+    return (trace + line if show else line), code
+
+
+def is_told(error: BaseException) -> bool:
+    """Whether the message of an error is all that its reader needs."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return True
+    return isinstance(error, tuple(kind for kind, _ in CODES)) and _raised_here(error)
+
+
+def wants_traceback() -> bool:
+    """Whether the environment variable TINYARC_TRACEBACK asks for tracebacks."""
+    return os.environ.get("TINYARC_TRACEBACK", "0") not in ("", "0")
+
+
+def _raised_here(error: BaseException) -> bool:
+    """Whether the instruction that an error comes from is a `raise`, and lies in this project."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return False
+    code, module = last.tb_frame.f_code, last.tb_frame.f_globals.get("__name__", "")
+    return module.partition(".")[0] in PACKAGES and dis.opname[code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from solver.device import is_out_of_memory
+
+    return is_out_of_memory(error)
