@@ -89,9 +89,14 @@ def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(challenges, tmp_pat
 
 
 def sabotaged(network, tasks, job, config, **rest):
-    """Runs in the workers: the task named in FAIL raises, the one in DIE takes its process with it."""
+    """Runs in the workers: the task named in FAIL raises, those in DIE and CRASH take their process with them."""
     if tasks[0].id == os.environ["DIE"]:
+        print("last words", file=sys.stderr, flush=True)
         os._exit(9)
+    if tasks[0].id == os.environ["CRASH"]:
+        if not job.tries:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        raise ZeroDivisionError("a bug of the runner")
     if tasks[0].id == os.environ["FAIL"]:
         tasks = [Task(task.id, (), task.test_inputs) for task in tasks]  # no supports: adaptation raises
     return run_job(network, tasks, job, config, **rest)
@@ -102,14 +107,20 @@ def test_a_failing_task_and_a_dying_worker_cost_nobody_else(challenges, tmp_path
     ids = [task.id for task in loaded.tasks]
     monkeypatch.setenv("FAIL", ids[0])
     monkeypatch.setenv("DIE", ids[1])
+    monkeypatch.setenv("CRASH", ids[2])
     directory = tmp_path / "run"
     directory.mkdir()
     path = solve(Work(loaded), TOY, directory, TWO, runner=sabotaged)
     check(path, loaded.test_inputs)
     rows = {row["task"]: row for row in map(json.loads, (directory / "log.jsonl").read_text().splitlines())}
     assert rows[ids[0]]["error"].startswith("ValueError")
+    assert "in adapt" in rows[ids[0]]["traceback"]
     assert "died (exit code 9), 2 times" in rows[ids[1]]["error"]
-    assert {task_id for task_id, _ in load_pools(directory / "pools.jsonl")} == set(ids[2:])
+    assert "last words" in rows[ids[1]]["traceback"]
+    assert "ZeroDivisionError: a bug of the runner" in rows[ids[2]]["error"]
+    assert "in sabotaged" in rows[ids[2]]["traceback"]
+    assert "SIGSEGV" in rows[ids[2]]["earlier_error"]
+    assert {task_id for task_id, _ in load_pools(directory / "pools.jsonl")} == set(ids[3:])
 
 
 def crippled(network, tasks, job, config, **rest):

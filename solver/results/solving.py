@@ -88,7 +88,10 @@ def _run_directory(arguments: argparse.Namespace) -> Path:
         return new_directory(Path("runs"))
     if (arguments.run_dir / "config.json").exists():
         raise ValueError(f"{arguments.run_dir}: already holds a run")
-    arguments.run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        arguments.run_dir.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:  # a name that no system takes
+        raise ValueError(f"{str(arguments.run_dir)!r}: is no name of a folder: {error}") from None
     return arguments.run_dir
 
 

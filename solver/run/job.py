@@ -87,7 +87,7 @@ def run_job(
         parts = [tasks[:half], tasks[half:]] if short else [[task] for task in tasks]
         outcomes = _run_parts(network, parts, job, config, end, seed=seed, device=device, dtype=dtype)
         for outcome in outcomes if not short else ():
-            outcome.row |= {"stack_error": problem.row["error"]}
+            outcome.row |= {"earlier_error": problem.row["error"]}
             outcome.row.setdefault("traceback", problem.row["traceback"])
         return outcomes
     outcomes, first = [], 0

@@ -37,9 +37,11 @@ class LogRow(Copy, total=False):
     predict_seconds: float  # time of its views
     views: list[int]  # views cast, a number for each test input
     trace: list[list[list[str]]]  # for each test input the answer after every loop step, as rows of characters
-    stack_error: str  # what went wrong with the stack this copy was first part of, where it was then made alone
+    earlier_error: (
+        str  # what went wrong when this copy was first tried, with others in a stack or by a process that died
+    )
     error: str  # why the copy failed, one line
-    traceback: str  # where that happened: Python's traceback, or the last words of a process that died
+    traceback: str  # where one of these happened: Python's traceback, or the last words of a process that died
     start: int  # which start of the run (an index into `starts` of config.json) this belongs to; absent before 0.2
     worker: int  # number of the worker that did it; this and the next two are absent where none was asked
     started: float  # when its job began, in seconds from the start that it belongs to

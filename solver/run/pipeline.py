@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,14 +67,20 @@ def solve(
     write_json(directory / "config.json", about)
     if not resume:
         log.give_up({task_id: str(error) for task_id, error in work.challenges.errors.items()})
-    if planner.open():
-        with Workers(starters) as workers:
-            for report in workers.run(planner, {task.id: task for task in tasks}):
-                log.hear(report, planner)
-                answers.write()
-                done = len(tasks) - len(planner.unanswered)
-                listen(Progress(done, len(tasks), planner.again, planner.budget.left()))
-    log.give_up(dict.fromkeys(planner.unanswered, "no time left in the budget"))
+    try:
+        if planner.open():
+            with Workers(starters) as workers:
+                for report in workers.run(planner, {task.id: task for task in tasks}):
+                    log.hear(report, planner)
+                    answers.write()
+                    done = len(tasks) - len(planner.unanswered)
+                    listen(Progress(done, len(tasks), planner.again, planner.budget.left()))
+        log.give_up(dict.fromkeys(planner.unanswered, "no time left in the budget"))
+    except Exception as error:  # raised again; the run folder should know of it too
+        start["error"] = "".join(traceback.format_exception(error))
+        with contextlib.suppress(OSError):
+            write_json(directory / "config.json", about)
+        raise
     start |= {"finished": record.now(), "seconds": round(planner.budget.elapsed(), 3)}
     write_json(directory / "config.json", about)
     return answers.documents[-1].path

@@ -159,7 +159,7 @@ def _last_message(pipe: Connection) -> Iterator[None]:
     """Whatever is raised within ends this process, and its last message says what it was."""
     try:
         yield
-    except Exception:
+    except Exception:  # all there are: whatever it is, this process ends, and the other end should know of what
         pipe.send(_Crash(traceback.format_exc()))
         sys.exit(1)
 

@@ -85,6 +85,9 @@ class Workers:
         self.arrivals, self.wait = arrivals, wait
         self.numbers = itertools.count()
         self.workers = {worker.number: worker for worker in map(self._new, starters)}
+        self.troubles: dict[
+            tuple[str, int], tuple[str, str]
+        ] = {}  # of (task, copy): error and traceback of a first try
 
     def __enter__(self) -> Workers:
         return self
@@ -142,8 +145,13 @@ class Workers:
     def _end_job(self, worker: _Worker, outcomes: list[Outcome], schedule: Schedule) -> Iterator[Report]:
         job, worker.job = worker.job, None
         schedule.idle(worker.number)
-        if job is not None and outcomes:
-            yield Report(worker.number, job, outcomes, worker.began, schedule.budget.elapsed())
+        if job is None or not outcomes:
+            return
+        for outcome in outcomes:
+            if (trouble := self.troubles.pop((outcome.task_id, job.copy), None)) is not None:
+                outcome.row.setdefault("earlier_error", trouble[0])
+                outcome.row.setdefault("traceback", trouble[1])
+        yield Report(worker.number, job, outcomes, worker.began, schedule.budget.elapsed())
 
     def _overdue(self, worker: _Worker, schedule: Schedule) -> float | None:
         """Seconds until a busy worker counts as hung; None if its job may take as long as it likes."""
@@ -173,7 +181,8 @@ class Workers:
             with contextlib.suppress(OSError):  # no memory for a process, say: the device is left out
                 self.workers[worker.number] = _Worker(worker.number, worker.start, deaths)
         if not self.workers:
-            raise RuntimeError(f"no worker process can be started ({ending.text})")
+            died = RuntimeError(ending.traceback) if ending.traceback else None
+            raise RuntimeError(f"no worker process can be started ({ending.text})") from died
         schedule.resize(len(self.workers))
         yield from self._end_job(worker, self._tried(worker.job, schedule, what, ending), schedule)
 
@@ -181,12 +190,13 @@ class Workers:
         """The job of a process that ended is put back, its tasks one by one; if that was its last try, the outcomes."""
         if job is None:
             return []
+        text, trace = f"the worker process {what} ({ending.text})", ending.traceback or ""
         if job.tries + 1 < self.TRIES:
             for task_id in job.task_ids:
+                self.troubles[task_id, job.copy] = text, trace
                 schedule.put_back(replace(job, task_ids=(task_id,), seconds=None, tries=job.tries + 1))
             return []
-        text = f"the worker process {what} ({ending.text}), {job.tries + 1} times"
-        return [failure(task_id, job.copy, text) for task_id in job.task_ids]
+        return [failure(task_id, job.copy, f"{text}, {job.tries + 1} times", trace) for task_id in job.task_ids]
 
     def _give_up(self, busy: list[_Worker], schedule: Schedule) -> Iterator[Report]:
         """The budget is over: whoever is still busy is stopped."""
