@@ -58,7 +58,7 @@ class Run:
         ends = [start.get("seconds") or 0.0 for start in self.starts]
         for row in (row for rows in self.log.values() for row in rows if row.get("ended") is not None):
             start = row.get("start", 0)
-            if start < len(ends) and self.starts[start].get("seconds") is None:
+            if self.starts[start].get("seconds") is None:
                 ends[start] = max(ends[start], row["ended"])
         return [sum(ends[:index]) for index in range(len(ends))]
 
@@ -91,11 +91,12 @@ def read_run(directory: str | Path) -> Run:
                 f"{directory}: submission.json has {len(attempts.get(task_id, ()))} answers "
                 f"for the {len(grids)} test inputs of task {task_id}"
             )
-    log = _log(directory / "log.jsonl")
+    config = _object(directory / "config.json")
+    log = _log(directory / "log.jsonl", len(starts(config)))
     finished = {(task_id, row.get("copy")) for task_id, rows in log.items() for row in rows if "error" not in row}
     return Run(
         directory=directory,
-        config=_object(directory / "config.json"),
+        config=config,
         challenges=challenges,
         attempts={task_id: attempts[task_id] for task_id in challenges.test_inputs},
         pools=load_pools(directory / "pools.jsonl", finished),
@@ -114,9 +115,12 @@ def _object(path: Path) -> Record:
     return config
 
 
-def _log(path: Path) -> dict[str, list[LogRow]]:
+def _log(path: Path, known: int) -> dict[str, list[LogRow]]:
+    """The rows by task; `known` is how many starts the run has had."""
     rows = defaultdict(list)
     for row in read_log(path):
+        if row.get("start", 0) >= known:
+            raise ValueError(f"{path}: names start {row['start'] + 1} of the run, config.json has {known}")
         rows[row["task"]].append(row)
     return dict(rows)
 
