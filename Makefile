@@ -30,7 +30,7 @@ pretrain: $(READY)
 	$(BIN)/tinyarc train --preset $(PRESET) --budget $(BUDGET) --piece 9m --continue $(ARGS)
 
 evaluate: $(READY)
-	$(BIN)/python benchmarks/evaluate.py $(SET) --weights $(WEIGHTS) $(ARGS)
+	$(BIN)/tinyarc eval $(SET) --weights $(WEIGHTS) --piece 9m --continue $(ARGS)
 
 # A scored run on Kaggle, rehearsed without a network. ARGS="--short", "--budget 2h", "--python python3.12" ...
 rehearse: $(READY)

@@ -13,20 +13,17 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import orjson
 from recipes import changed
 
 from solver import presets
 from solver.arc import datasets
 from solver.arc.expected import needed_side
-from solver.arc.tasks import challenge_json, load_challenges
 from solver.device import pick_device
 from solver.learn.canvas import choose_size
-from solver.results.printing import SolvingBar
-from solver.run.folder import new_directory, write_json
+from solver.results.trial import run_trial
+from solver.run.folder import new_directory
 from solver.run.log import read_log
-from solver.run.pipeline import solve
-from solver.run.work import Means, Work
+from solver.run.work import Means
 from submission.document import fallback, read
 from submission.score import score
 from voting import RULES, load_pools, two_attempts
@@ -63,14 +60,8 @@ def main() -> None:
             config = replace(config, adapt=changed(config.adapt, recipe))
             config = replace(config, predict=changed(config.predict, arguments.predict))
             directory = new_directory(Path("runs"))
-            source = directory / "challenges.json"
-            source.write_bytes(orjson.dumps(challenge_json(tasks)))
-            budget = arguments.seconds * len(tasks) / workers
-            with SolvingBar(len(tasks), budget) as bar:
-                means = Means(budget, workers=workers)
-                work = Work(load_challenges(source))
-                solve(work, config, directory, means, seed=arguments.seed, listen=bar.update)
-            write_json(directory / "solutions.json", {i: [g.tolist() for g in own] for i, own in solutions.items()})
+            means = Means(arguments.seconds * len(tasks) / workers, workers=workers)
+            run_trial(data, tasks, config, directory, means, seed=arguments.seed)
             lines.append(f"{weights} {recipe or 'as preset'}: {_summary(directory, tasks, solutions)}  [{directory}]")
             print(lines[-1], flush=True)
     print("\n".join(["", f"{len(tasks)} held-out training tasks, {arguments.seconds:g} worker seconds each", *lines]))

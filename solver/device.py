@@ -96,3 +96,17 @@ def release(device: torch.device) -> None:
     """Gives memory that torch holds back, but does not use, to the device again."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def worker_devices(where: torch.device, workers: int | None, jobs: int) -> tuple[list[str], int]:
+    """A device for each worker process on this machine, and the CPU threads of each.
+
+    On a CPU one worker per processor, but no more than there are `jobs`; else one per GPU. `workers` may ask for
+    fewer, and on a CPU for more.
+    """
+    if where.type == "cpu":
+        count = max(1, min(workers or cpu_count(), jobs))
+        return ["cpu"] * count, max(1, cpu_count() // count)
+    count = torch.cuda.device_count() if where.index is None else 1
+    first = where.index or 0
+    return [f"cuda:{first + i}" for i in range(min(workers or count, count))], 1

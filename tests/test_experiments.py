@@ -6,10 +6,11 @@ from pathlib import Path
 import orjson
 import pytest
 
+from solver.cli import main
+from solver.results.trial import standing
 from solver.training.presets import TRAIN_PRESETS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import evaluate
 import experiments
 
 
@@ -65,18 +66,23 @@ def test_experiments_stop_go_on_and_end_with_a_table(tmp_path, capsys, monkeypat
 
 
 def test_an_evaluation_stops_goes_on_and_ends_with_the_scores(tmp_path, capsys):
-    common = ["arc1-eval", "--weights", "random:toy", "--steps", "1", "--views", "4", "--limit", "2"]
-    common += ["--device", "cpu", "--workers", "1", "--out", str(tmp_path / "run")]
-    assert evaluate.main([*common, "--piece", "1"]) == 1
+    common = ["eval", "arc1-eval", "--weights", "random:toy", "--steps", "1", "--views", "4", "--limit", "2"]
+    common += ["--device", "cpu", "--workers", "1", "--run-dir", str(tmp_path / "run"), "--continue"]
+    assert main([*common, "--piece", "0.5"]) == 1
     assert "no task was finished in this piece" in capsys.readouterr().out
-    assert evaluate.main([*common, "--piece", "300"]) == 0
+    assert main([*common, "--piece", "300"]) == 0
     scores = capsys.readouterr().out
     assert "2 tasks," in scores
     assert "by canvas" in scores
-    assert evaluate.main([*common, "--piece", "1"]) == 0
-    assert capsys.readouterr().out == scores
-    assert evaluate.main([*common, "--steps", "2"]) == 2
-    assert "was begun with steps 1, not 2" in capsys.readouterr().err
+    assert main([*common, "--piece", "0.5"]) == 0
+    assert scores.endswith(capsys.readouterr().out)
+    (tmp_path / "run" / "solutions.json").unlink()
+    assert main([*common, "--steps", "2"]) == 2
+    assert "was run with adapt.steps 1, not 2" in capsys.readouterr().err
+    before = (tmp_path / "run" / "challenges.json").read_bytes()
+    assert main([*common, "--limit", "1"]) == 2
+    assert "was run on other tasks" in capsys.readouterr().err
+    assert (tmp_path / "run" / "challenges.json").read_bytes() == before
 
 
 def test_an_interrupted_evaluation_tells_how_far_it_is(tmp_path):
@@ -86,6 +92,6 @@ def test_an_interrupted_evaluation_tells_how_far_it_is(tmp_path):
         {"task": "b", "copy": 0, "error": "no memory"},
     ]
     (tmp_path / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows) + b'{"task": "c')
-    lines = evaluate._standing(tmp_path).splitlines()
+    lines = standing(tmp_path).splitlines()
     assert lines[0].startswith("1 of 3 tasks answered, 1 failed")
     assert lines[2].split() == ["12", "1", "4.0"]

@@ -10,11 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from solver import __version__, presets
-from solver.device import compute_dtype, pick_device
+from solver.device import compute_dtype, pick_device, worker_devices
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.plot import require_matplotlib
 from solver.probes.catalogue import PROBES
-from solver.probes.crew import devices, groups, run
+from solver.probes.crew import groups, run
 from solver.probes.measured import Measured
 from solver.probes.plot import draw
 from solver.probes.sample import choose, refuse_overlap
@@ -76,10 +76,10 @@ def run_probe(
         raise ValueError(f"{out}: already holds probe {name}")
     out.mkdir(parents=True, exist_ok=True)
 
-    places = devices(where, workers, len(groups(chosen.tasks, probe.group)))
+    devices, threads = worker_devices(where, workers, len(groups(chosen.tasks, probe.group)))
     expected = None
     if seconds is not None:
-        expected = seconds * probe.tunings(weights) * len(chosen.tasks) / len(places)
+        expected = seconds * probe.tunings(weights) * len(chosen.tasks) / len(devices)
     started, begun = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
     with ProgressBar(len(chosen.tasks)) as bar:
 
@@ -89,7 +89,9 @@ def run_probe(
             bar.show(done, "" if pace is None else f"about {format_duration(pace)} left")
 
         show(0)
-        arms, errors = run(name, chosen.tasks, config, seconds=seconds, seed=seed, places=places, listen=show)
+        arms, errors = run(
+            name, chosen.tasks, config, seconds=seconds, seed=seed, devices=devices, threads=threads, listen=show
+        )
     measured = Measured(chosen, config.rule, config.predict.scored, arms, errors)
     finding = probe.report(measured)
     effort = f"{seconds:g} s" if steps is None else f"{steps} steps"
@@ -98,7 +100,7 @@ def run_probe(
         f"probe {name}: {probe.question}",
         f"sample: {chosen.text}",
         f"weights {weights}, {loops} loop steps, fine-tuning {effort}, {config.predict.views} views, "
-        f"rule {config.rule}, seed {seed}, {where} {dtype}, {len(places)} worker{'s'[: len(places) > 1]}; "
+        f"rule {config.rule}, seed {seed}, {where} {dtype}, {len(devices)} worker{'s'[: len(devices) > 1]}; "
         "95% intervals over tasks",
     ]
     record = {
@@ -121,7 +123,7 @@ def run_probe(
         "rule": config.rule,
         "device": str(where),
         "dtype": dtype,
-        "workers": len(places),
+        "workers": len(devices),
         "versions": versions(),
         "started": started,
         "seconds": round(time.monotonic() - begun, 1),

@@ -5,10 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import torch
-
 from solver.arc.tasks import Task
-from solver.device import cpu_count
 from solver.presets import SolveConfig
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.catalogue import PROBES
@@ -16,15 +13,6 @@ from solver.run.job import Outcome, failed
 from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Job, Line
 from solver.run.workers import Workers
-
-
-def devices(device: torch.device, workers: int | None, groups: int) -> list[str]:
-    """A device per worker, never more workers than groups of tasks. A CPU has one worker per processor."""
-    count = torch.cuda.device_count() if device.type == "cuda" else cpu_count()
-    number = max(1, min(workers or count, groups))
-    if device.type == "cpu" or device.index is not None:
-        return [str(device)] * number
-    return [f"cuda:{i % count}" for i in range(number)]
 
 
 def groups(tasks: list[Task], size: int) -> list[list[Task]]:
@@ -42,17 +30,20 @@ def run(
     *,
     seconds: float | None,
     seed: int,
-    places: list[str],
+    devices: list[str],
+    threads: int,
     listen: Callable[[int], None],
 ) -> tuple[dict[str, dict[Key, Arm]], dict[str, str]]:
-    """The arms of every task of a probe, and {task id: why} for those that failed. `places`: a device per worker;
-    `listen` hears how many tasks are done."""
+    """The arms of every task of a probe, and {task id: why} for those that failed. `devices`: one per worker, each
+    with so many CPU `threads`; `listen` hears how many tasks are done."""
     jobs = []
     for part in groups(tasks, PROBES[name].group):
         jobs.append(Job(tuple(task.id for task in part), max(map(Bench.size, part))))
     runner = functools.partial(_measure, name=name, seconds=seconds)
     arms, errors = {}, {}
-    starters = [functools.partial(LocalProcess, WorkerSettings(config, seed, place, 1, runner)) for place in places]
+    starters = [
+        functools.partial(LocalProcess, WorkerSettings(config, seed, device, threads, runner)) for device in devices
+    ]
     with Workers(starters) as crew:
         for report in crew.run(Line(jobs), {task.id: task for task in tasks}):
             for outcome in report.outcomes:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from solver import presets
 from solver.arc import datasets
-from solver.arc.tasks import load_challenges
+from solver.arc.tasks import Task, load_challenges
 from solver.device import pick_device
 from solver.errors import explain, is_told
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.presets import SolveConfig
-from solver.results.evaluate import evaluate, format_evaluation
+from solver.results.evaluate import Evaluation, evaluate, format_evaluation
 from solver.results.printing import SolvingBar, run_table, spread
 from solver.results.report import write_report
-from solver.results.trial import solved_so_far, trained_on, write_challenges, write_solutions
+from solver.results.trial import PieceOver, answered, finished, run_trial, standing, trained_on
 from solver.run.folder import new_directory
 from solver.run.pipeline import solve
 from solver.run.read import read_run
@@ -48,6 +46,8 @@ def _eval_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="only the first so many tasks, smallest sha256(id) first")
     parser.add_argument("--seeds", type=int, default=1, help="so many runs, one seed after the other")
     parser.add_argument("--allow-overlap", action="store_true", help="score tasks the weights were trained on")
+    parser.add_argument("--piece", type=duration, help="stop after this time; with --continue the rest comes later")
+    parser.add_argument("--continue", dest="go_on", action="store_true", help="go on if the run folder holds a run")
     _add_solving(parser)
 
 
@@ -95,29 +95,9 @@ def _run_directory(arguments: argparse.Namespace) -> Path:
     return arguments.run_dir
 
 
-def _run(
-    arguments: argparse.Namespace,
-    config: SolveConfig,
-    work: Work,
-    directory: Path,
-    *,
-    out: Path | None = None,
-    hits: Callable[[], int] | None = None,
-) -> Path:
-    """Solves with a progress bar, which `hits` tells how many tasks are solved. Returns the submission's path."""
+def _means(arguments: argparse.Namespace) -> Means:
     budget = None if arguments.steps is not None else arguments.budget
-    with SolvingBar(len(work.tasks), budget, hits) as bar:
-        return solve(
-            work,
-            config,
-            directory,
-            Means(budget, arguments.device, arguments.workers),
-            seed=arguments.seed,
-            out=out,
-            resume=arguments.resume is not None,
-            listen=bar.update,
-            say=print,
-        )
+    return Means(budget, arguments.device, arguments.workers)
 
 
 def _solve(arguments: argparse.Namespace) -> None:
@@ -134,8 +114,19 @@ def _solve(arguments: argparse.Namespace) -> None:
     if arguments.out is not None and arguments.out.resolve() == arguments.challenges.resolve():
         raise ValueError(f"{arguments.out}: is the challenges file, which --out would overwrite")
     config = _config(arguments)
-    directory = _run_directory(arguments)
-    path = _run(arguments, config, Work(challenges, tasks), directory, out=arguments.out)
+    directory, means, resume = _run_directory(arguments), _means(arguments), arguments.resume is not None
+    with SolvingBar(len(tasks), means.budget) as bar:
+        path = solve(
+            Work(challenges, tasks),
+            config,
+            directory,
+            means,
+            seed=arguments.seed,
+            out=arguments.out,
+            resume=resume,
+            listen=bar.update,
+            say=print,
+        )
     print(run_table(directory))
     _try_report(directory)
     print(f"{path}: {len(challenges.test_inputs)} tasks, run folder {directory}")
@@ -143,10 +134,12 @@ def _solve(arguments: argparse.Namespace) -> None:
 
 def _demo(arguments: argparse.Namespace) -> None:
     data = datasets.load("arc1-eval")
-    _trial(arguments, data, datasets.demo_tasks(data, arguments.limit))
+    tasks = datasets.demo_tasks(data, arguments.limit)
+    trial = _Trial(arguments, data, tasks)
+    trial.run(_run_directory(arguments), arguments.seed, resume=arguments.resume is not None)
 
 
-def _eval(arguments: argparse.Namespace) -> None:
+def _eval(arguments: argparse.Namespace) -> int | None:
     if arguments.name == "conceptarc":
         if arguments.conceptarc is None:
             raise ValueError("the set conceptarc is read from a file: name it with --conceptarc")
@@ -154,37 +147,87 @@ def _eval(arguments: argparse.Namespace) -> None:
     else:
         data = datasets.load(arguments.name)
     tasks = datasets.demo_tasks(data, arguments.limit, largest_side=30)
-    if arguments.seeds > 1 and arguments.resume is not None:
-        raise ValueError("--resume goes on with one run; leave --seeds away")
-    scores = []
+    if arguments.piece is not None and arguments.budget is not None:
+        raise ValueError("--piece is for runs of so many --steps a task; with a --budget every start has its own time")
+    in_pieces = arguments.go_on or arguments.piece is not None
+    if arguments.seeds > 1 and (arguments.resume is not None or in_pieces):
+        raise ValueError("--resume, --continue and --piece go on with one run; leave --seeds away")
+    if in_pieces:
+        return _eval_in_pieces(arguments, data, tasks)
+    trial, scores = _Trial(arguments, data, tasks), []
     for seed in range(arguments.seed, arguments.seed + max(1, arguments.seeds)):
-        own = argparse.Namespace(**vars(arguments) | {"seed": seed})
-        if arguments.seeds > 1 and arguments.run_dir is not None:
-            own.run_dir = arguments.run_dir / f"seed-{seed}"
-        scores.append(_trial(own, data, tasks))
+        directory = arguments.run_dir
+        if arguments.seeds > 1 and directory is not None:
+            directory = directory / f"seed-{seed}"
+        directory = _run_directory(argparse.Namespace(resume=arguments.resume, run_dir=directory))
+        scores.append(trial.run(directory, seed, resume=arguments.resume is not None))
     if len(scores) > 1:
         print(f"{len(scores)} seeds: " + spread(scores))
+    return None
 
 
-def _trial(arguments: argparse.Namespace, data: datasets.DataSet, tasks: list) -> float:
-    """Solves, scores and reports; returns Kaggle's score, 0 to 1."""
-    config = _config(arguments)
-    if seen := trained_on(arguments.weights, data, tasks):
-        warning = f"{arguments.weights} was trained on pairs of {len(seen)} of these {len(tasks)} tasks"
-        if not getattr(arguments, "allow_overlap", False):
-            raise ValueError(f"{warning}, {seen[0]} for one; --allow-overlap scores them all the same")
-        print(f"NOT A FAIR SCORE: {warning}")
-    directory = _run_directory(arguments)
-    work = Work(load_challenges(write_challenges(directory, tasks)), dataset=data.name, seen=tuple(seen))
-    print(f"{len(tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
-    hits = functools.partial(solved_so_far, directory, {task.id: data.solutions[task.id] for task in tasks})
-    _run(arguments, config, work, directory, hits=hits)
-    write_solutions(directory, data, tasks)
+def _eval_in_pieces(arguments: argparse.Namespace, data: datasets.DataSet, tasks: list[Task]) -> int:
+    """Goes on with the run in the folder, if there is one, until its end or that of the piece; 1 if not one task was
+    finished in it."""
+    label = Path(arguments.weights).stem.replace(":", "-")
+    directory = arguments.resume or arguments.run_dir or Path("runs") / f"eval-{data.name}-{label}"
+    resume = (directory / "config.json").exists()
+    if resume and not arguments.go_on and arguments.resume is None:
+        raise ValueError(f"{directory}: already holds a run; --continue goes on with it")
+    directory.mkdir(parents=True, exist_ok=True)
+    if finished(directory):
+        _say(directory, evaluate(read_run(directory)))
+        return 0
+    before = len(answered(directory))
+    try:
+        _Trial(arguments, data, tasks).run(directory, arguments.seed, resume=resume)
+    except PieceOver:
+        print(f"\n{standing(directory)}\nthe time of this piece is over; --continue goes on in {directory}")
+        if len(answered(directory)) == before:
+            print("no task was finished in this piece: it needs a longer --piece, or fewer --steps")
+            return 1
+    return 0
+
+
+class _Trial:
+    """`tasks` of `data`, to be solved, scored and reported as the `arguments` say. ValueError if weights were trained
+    on them, unless the user wants that."""
+
+    def __init__(self, arguments: argparse.Namespace, data: datasets.DataSet, tasks: list[Task]) -> None:
+        self.data, self.tasks = data, tasks
+        self.config, self.means = _config(arguments), _means(arguments)
+        self.piece = getattr(arguments, "piece", None)
+        self.seen = trained_on(arguments.weights, data, tasks)
+        if self.seen:
+            warning = f"{arguments.weights} was trained on pairs of {len(self.seen)} of these {len(tasks)} tasks"
+            if not getattr(arguments, "allow_overlap", False):
+                raise ValueError(f"{warning}, {self.seen[0]} for one; --allow-overlap scores them all the same")
+            print(f"NOT A FAIR SCORE: {warning}")
+
+    def run(self, directory: Path, seed: int, *, resume: bool) -> float:
+        """Returns Kaggle's score, 0 to 1."""
+        what = f"{len(self.tasks)} tasks of {self.data.name} (content sha256 {self.data.content_hash[:16]})"
+        print(f"{what}, run folder {directory}")
+        evaluation = run_trial(
+            self.data,
+            self.tasks,
+            self.config,
+            directory,
+            self.means,
+            seed=seed,
+            seen=self.seen,
+            resume=resume,
+            piece=self.piece,
+            say=print,
+        )
+        _say(directory, evaluation)
+        return evaluation.score.value
+
+
+def _say(directory: Path, evaluation: Evaluation) -> None:
     print(run_table(directory))
-    evaluation = evaluate(read_run(directory))
     print(format_evaluation(evaluation))
     _try_report(directory)
-    return evaluation.score.value
 
 
 def _try_report(directory: Path) -> None:

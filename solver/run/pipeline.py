@@ -9,10 +9,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from solver.arc.expected import needed_side
-from solver.device import cpu_count, pick_device
+from solver.device import pick_device, worker_devices
 from solver.learn.canvas import choose_size
 from solver.presets import SolveConfig
 from solver.run import record
@@ -47,7 +45,7 @@ def solve(
     what the user should know. `runner` does a job in a worker process.
     """
     where, tasks = pick_device(means.device), work.tasks
-    devices, threads = places(where, means.workers, len(tasks))
+    devices, threads = worker_devices(where, means.workers, len(tasks))
     about = record.new_record(work, config, means.budget, seed)
     before = record.earlier(directory, about) if resume else []
     answers = Answers(directory, work.challenges, config.rule, out, keep=resume)
@@ -114,16 +112,3 @@ class _Log:
 
     def _take(self, outcome: Outcome) -> None:
         self.answers.take(outcome, {**outcome.row, "start": self.start})
-
-
-def places(where: torch.device, workers: int | None, tasks: int) -> tuple[list[str], int]:
-    """A device for each worker of this process, and the CPU threads of each.
-
-    One worker per processor on a CPU, but no more than there are tasks; one per GPU otherwise.
-    """
-    if where.type == "cpu":
-        count = max(1, min(workers or cpu_count(), tasks))
-        return ["cpu"] * count, max(1, cpu_count() // count)
-    count = torch.cuda.device_count() if where.index is None else 1
-    first = where.index or 0
-    return [f"cuda:{first + i}" for i in range(min(workers or count, count))], 1

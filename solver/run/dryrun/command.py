@@ -14,7 +14,7 @@ import torch
 from solver import presets
 from solver.arc.expected import needed_side
 from solver.arc.tasks import Task, load_challenges
-from solver.device import pick_device
+from solver.device import pick_device, worker_devices
 from solver.learn.canvas import choose_size
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.plot import require_matplotlib
@@ -26,7 +26,6 @@ from solver.run.dryrun.profiles import Profile, find
 from solver.run.dryrun.simulate import Fault, Simulation
 from solver.run.dryrun.timeline import draw
 from solver.run.dryrun.work import SimTask
-from solver.run.pipeline import places
 from solver.run.planner import stack_size
 from solver.run.read import Run, read_run
 from solver.text import format_duration
@@ -122,7 +121,7 @@ def _guess(outlooks: dict[str, Outlook], easy: float, earlier: Run | None) -> st
 def _lanes(profile: Profile, where: torch.device, workers: int | None, tasks: int) -> int:
     """Devices at work: as `solve` chooses them, of those that the profile has."""
     if profile.devices is None:
-        return len(places(where, workers, tasks)[0])
+        return len(worker_devices(where, workers, tasks)[0])
     if profile.gpu:
         return min(workers or profile.devices, profile.devices)
     return max(1, min(workers or profile.devices, tasks))

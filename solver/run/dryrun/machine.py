@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from solver.arc.tasks import Task
-from solver.device import compute_dtype, cpu_count
+from solver.device import compute_dtype, cpu_count, worker_devices
 from solver.learn.memory import SAFETY, USABLE, copy_bytes
 from solver.model import Network
 from solver.presets import SolveConfig
@@ -17,7 +17,6 @@ from solver.run.dryrun import costs
 from solver.run.dryrun.measure import measure
 from solver.run.dryrun.profiles import CUDA_STARTUP, Profile
 from solver.run.dryrun.work import Machine
-from solver.run.pipeline import places
 from solver.run.process import WorkerSettings
 from solver.run.read import Run
 from solver.run.schedule import Speeds
@@ -71,7 +70,7 @@ def suppose(
             f"{startup - CUDA_STARTUP:.1f} s measured here",
         ]
         return Supposed(Machine(found, startup, fits), bytes, said)
-    devices, threads = places(where, lanes, len(tasks))
+    devices, threads = worker_devices(where, lanes, len(tasks))
     if profile.devices is not None:
         devices, threads = ["cpu"] * min(lanes, cpu_count()), 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
