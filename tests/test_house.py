@@ -24,7 +24,7 @@ FLOORS = (
     {"run"},
     {"results"},
     {"probes"},
-    {"cli", "__main__", "pack"},
+    {"cli", "__main__", "library", "pack"},
 )
 """The rooms of `solver`, lowest first: each may import what is below it, and itself. All other modules that lie in
 `solver` itself are the ground floor, which imports nothing above it."""
