@@ -75,8 +75,8 @@ class Answers:
         shares = []
         for index in range(len(self.challenges.test_inputs[task_id])):
             pool = self.pools.get((task_id, index))
-            ranked = RULES[self.rule](pool) if pool else []
-            shares.append(ranked[0].views / pool.total_views if ranked else 0.0)
+            ranked = RULES[self.rule](pool) if pool is not None else []
+            shares.append(ranked[0].views / pool.total_views if pool is not None and ranked else 0.0)
         return min(shares)
 
     def _vote(self, task_id: str, index: int) -> None:

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 
@@ -22,6 +23,8 @@ from solver.run.log import LogRow
 from solver.run.schedule import Job
 from solver.seeds import stable_seed
 from voting import Pool
+
+T = TypeVar("T")
 
 TRACEBACK = 8000
 """Characters of a traceback that are kept, the last ones."""
@@ -109,7 +112,13 @@ def _slots(task: Task, copy: int, seed: int, config: SolveConfig) -> list[Slot]:
 
 
 def _fitting(
-    network: Network, tasks: list[Task], copies: list[int], size: int, recipe: AdaptConfig, device, dtype
+    network: Network,
+    tasks: list[Task],
+    copies: list[int],
+    size: int,
+    recipe: AdaptConfig,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> list[list[Task]]:
     """The tasks in as few parts, of about equal numbers of copies, as the memory allows; a task stays whole."""
     if len(tasks) == 1:
@@ -117,11 +126,11 @@ def _fitting(
     return parted(tasks, copies, gauge(device).fitting(network, size, recipe, dtype))
 
 
-def parted(tasks: Sequence, copies: Sequence[int], most: int) -> list[list]:
+def parted(tasks: Sequence[T], copies: Sequence[int], most: int) -> list[list[T]]:
     """Tasks of so many `copies` each, in as few parts of about equal size as leave no part above `most` copies; a task
     stays whole."""
     most = -(-sum(copies) // -(-sum(copies) // most))
-    parts: list[list] = [[]]
+    parts: list[list[T]] = [[]]
     held = 0
     for task, count in zip(tasks, copies, strict=True):
         if parts[-1] and held + count > most:
@@ -133,7 +142,7 @@ def parted(tasks: Sequence, copies: Sequence[int], most: int) -> list[list]:
 
 
 def _run_parts(
-    network, parts: list[list[Task]], job: Job, config: SolveConfig, end: float | None, **rest
+    network: Network, parts: list[list[Task]], job: Job, config: SolveConfig, end: float | None, **rest: Any
 ) -> list[Outcome]:
     """The parts of a stack, one after the other, in the time that is left."""
     waiting, outcomes = sum(map(len, parts)), []
@@ -146,7 +155,15 @@ def _run_parts(
 
 
 def _answer(
-    adapted: Adapted, which: range, task: Task, job: Job, config: SolveConfig, deadline: float | None, *, seed, **rest
+    adapted: Adapted,
+    which: range,
+    task: Task,
+    job: Job,
+    config: SolveConfig,
+    deadline: float | None,
+    *,
+    seed: int,
+    **rest: Any,
 ) -> Outcome:
     """One pool per test input from the copies `which` of a task, which share its views and its time."""
     started = time.monotonic()

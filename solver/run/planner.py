@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from solver.learn.predict import chunk_views
 from solver.presets import SolveConfig
 from solver.run.chance import Bid, spend
+from solver.run.log import LogRow
 from solver.run.schedule import Budget, Job, Speeds
 
 
@@ -75,7 +76,7 @@ class Planner:
         state = self.states[task_id]
         state.copies, state.answered, state.agreement = copies, True, agreement
 
-    def heard(self, row: dict, agreement: float) -> None:
+    def heard(self, row: LogRow, agreement: float) -> None:
         """What became of one task's copy: its log row, and the agreement of all its copies' views now. `again` counts
         those that were not the first of their task."""
         if (state := self.states.get(row["task"])) is None:

@@ -11,7 +11,7 @@ import dataclasses
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import orjson
 import torch
@@ -95,7 +95,7 @@ def starts(record: Record) -> list[Start]:
     """The starts of a run, first one first. A record from before there were `starts` tells of one at its top."""
     if "starts" in record:
         return list(record["starts"])
-    return [{key: record[key] for key in Start.__annotations__ if key in record}]  # type: ignore[return-value]
+    return [cast(Start, {key: record[key] for key in Start.__annotations__ if key in record})]
 
 
 def earlier(directory: Path, record: Record) -> list[Start]:
@@ -135,7 +135,7 @@ def now() -> str:
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
     """{"adapt": {"lr": 1}} -> {"adapt.lr": 1}."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         inner = _flat(value) if isinstance(value, dict) else {"": value}
         flat |= {f"{key}.{name}" if name else key: deep for name, deep in inner.items()}

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from solver.run.log import LogRow
+
 
 class Budget:
     """`seconds` from now on `clock` (seconds, monotonic), of which `spent` are gone already; None is no limit."""
@@ -40,7 +42,7 @@ class Speeds:
     def __init__(self) -> None:
         self._spent: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
 
-    def learn(self, row: dict) -> None:
+    def learn(self, row: LogRow) -> None:
         """Takes a log row of a copy that gave an answer; others say nothing about speed."""
         if "error" in row:
             return

@@ -10,6 +10,7 @@ from typing import Any
 from solver.presets import SolveConfig
 from solver.run.dryrun.work import Machine, SimTask, do
 from solver.run.job import Outcome
+from solver.run.log import LogRow
 from solver.run.planner import Planner
 from solver.run.process import READY, Ending
 from solver.run.schedule import Budget, Job
@@ -43,7 +44,7 @@ class Result:
     """What a run would do. `rows`: log rows with "worker", "started" and "ended"; `faults`: what each fault cost."""
 
     boxes: list[Box] = field(default_factory=list)
-    rows: list[dict] = field(default_factory=list)
+    rows: list[LogRow] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     hit: list[Fault] = field(default_factory=list)
     end: float = 0.0
@@ -173,8 +174,8 @@ class Simulation:
         with Workers([self._starter(number) for number in range(self.count)], wait=self._wait) as workers:
             for report in workers.run(planner, self.tasks):
                 for outcome in report.outcomes:
-                    spent = {"worker": report.worker, "started": report.started, "ended": report.ended}
-                    self.result.rows.append({**outcome.row, **spent})
+                    outcome.row |= {"worker": report.worker, "started": report.started, "ended": report.ended}
+                    self.result.rows.append(outcome.row)
                     known = "error" not in outcome.row
                     agreement = self.tasks[outcome.task_id].outlook.agreement if known else 0.0
                     planner.heard(outcome.row, agreement)

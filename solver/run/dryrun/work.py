@@ -11,6 +11,7 @@ from solver.presets import SolveConfig
 from solver.run.dryrun.costs import Cost
 from solver.run.dryrun.outlook import Outlook
 from solver.run.job import parted
+from solver.run.log import LogRow
 from solver.run.schedule import Job
 
 
@@ -35,12 +36,13 @@ class Machine:
     fits: dict[int, int]
 
 
-def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) -> tuple[float, list[dict]]:
+def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) -> tuple[float, list[LogRow]]:
     """Seconds the job takes, and a log row for every task, as `solver.run.job.run_job` would give them."""
     slots = [task.slots for task in tasks]
+    rows: list[LogRow] = []
     parts = parted(tasks, slots, machine.fits.get(job.size, sum(slots)))
     if len(parts) > 1:
-        spent, rows, waiting = 0.0, [], len(tasks)
+        spent, waiting = 0.0, len(tasks)
         for part in parts:
             left = None if job.seconds is None else max(1.0, job.seconds - spent) * len(part) / waiting
             waiting -= len(part)
@@ -49,15 +51,16 @@ def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) ->
         return spent, rows
     cost = machine.costs[job.size]
     adapted, steps, settled = _adapt(job, tasks, config, cost)
-    now, rows = adapted, []
+    now = adapted
     for index, task in enumerate(tasks):
         until = None
         if job.seconds is not None:
             until = now + max(0.0, job.seconds - now) / (len(tasks) - index)
         end, views = _predict(task, now, until, config, cost)
-        row = {"task": task.id, "copy": job.copy, "canvas": job.size, "steps": steps[index]}
+        row: LogRow = {"task": task.id, "copy": job.copy, "canvas": job.size, "steps": steps[index]}
         row |= {"settled": settled[index], "views": views, "predict_seconds": end - now}
-        rows.append(row | {"adapt_seconds": adapted * task.slots / sum(slots)})
+        row["adapt_seconds"] = adapted * task.slots / sum(slots)
+        rows.append(row)
         now = end
     return now, rows
 
