@@ -17,9 +17,7 @@ from recipes import changed
 
 from solver import presets
 from solver.arc import datasets
-from solver.arc.expected import needed_side
 from solver.device import pick_device
-from solver.learn.canvas import choose_size
 from solver.results.trial import run_trial
 from solver.run.folder import new_directory
 from solver.run.log import read_log
@@ -34,7 +32,7 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", default=["nano", "random:nano"])
     parser.add_argument("--adapt", action="append", help="changes to AdaptConfig, such as lr=1e-3,batch=16")
     parser.add_argument("--predict", default="", help="changes to PredictConfig, such as views=128")
-    parser.add_argument("--loops", type=int, help="loop steps to run (default: the preset's, 2 on a CPU)")
+    parser.add_argument("--loops", type=int, help="loop steps to run (default: as the weights were trained)")
     parser.add_argument("--copies", type=int, help="fine-tuned copies a task at most (default: the preset's)")
     parser.add_argument("--first-share", type=float, help="the first copies' share of the budget")
     parser.add_argument("--seconds", type=float, default=20.0, help="worker seconds a task, on average")
@@ -45,7 +43,6 @@ def main() -> None:
     arguments = parser.parse_args()
     gpu = pick_device().type == "cuda"
     preset, workers = presets.gpu() if gpu else presets.cpu(), arguments.workers or (1 if gpu else 2)
-    loops = preset.loops if arguments.loops is None else arguments.loops
     data = datasets.load("arc1-train")
     ids = datasets.held_out(data, large=0)[arguments.skip : arguments.skip + arguments.limit]
     by_id = {task.id: task for task in data.tasks}
@@ -54,7 +51,7 @@ def main() -> None:
     lines = []
     for weights in arguments.weights:
         for recipe in arguments.adapt or [""]:
-            config = replace(preset, weights=weights, loops=loops)
+            config = replace(preset, weights=weights, loops=arguments.loops)
             config = replace(config, max_copies=arguments.copies or config.max_copies)
             config = replace(config, first_share=arguments.first_share or config.first_share)
             config = replace(config, adapt=changed(config.adapt, recipe))
@@ -89,7 +86,7 @@ def _summary(directory: Path, tasks, solutions) -> str:
         for task in tasks
         for n, truth in enumerate(solutions[task.id])
     ]
-    sizes = {choose_size(needed_side(task)) for task in tasks}
+    sizes = {row["canvas"] for row in rows}
     parts.append(f"in the pool {sum(found)}/{len(found)} outputs")
     return ", ".join(parts) + f", {steps:.0f} steps, {settled} settled, canvases {sorted(sizes)}"
 

@@ -26,13 +26,12 @@ from tqdm import tqdm
 
 from solver import presets
 from solver.arc import datasets
-from solver.arc.expected import needed_side
 from solver.arc.tasks import Grid, Task
 from solver.device import compute_dtype, cpu_count, prepare
 from solver.learn.adapt import adapt
 from solver.learn.ballot import counted
 from solver.learn.batches import Slot
-from solver.learn.canvas import choose_size, pack
+from solver.learn.canvas import pack, task_canvas
 from solver.learn.predict import draw_views, likelihoods, look
 from solver.learn.recipe import AdaptConfig
 from solver.model import unstack
@@ -125,7 +124,7 @@ def measure(trial: Trial, task: Task, truths: list[Grid]) -> Mark:
     prepare(CPU, threads=1)
     network = loaded(trial.weights, trial.loops)
     where = {"device": CPU, "dtype": compute_dtype(CPU)}
-    size = choose_size(needed_side(task))
+    size = task_canvas(task, network.config.canvas)
     slot = Slot(task.support, stable_seed(trial.seed, task.id, 0, "adapt"))
     adapted = adapt(network, [slot], size, trial.config, seconds=trial.seconds, clock=time.process_time, **where)
     single = unstack(adapted.network, 0)

@@ -12,6 +12,7 @@ import torch
 from solver import presets
 from solver.arc import datasets
 from solver.learn.ballot import Ballot
+from solver.learn.canvas import task_canvas
 from solver.learn.predict import PredictConfig
 from solver.learn.recipe import AdaptConfig
 from solver.model import Network
@@ -75,7 +76,7 @@ def pipeline(sample, network):
     """{task id: pools} as a job of the pipeline makes them."""
     pools = {}
     for task in sample.tasks:
-        job = Job((task.id,), Bench.size(task))
+        job = Job((task.id,), task_canvas(task))
         pools[task.id] = run_job(network, [task], job, CONFIG, seed=5, device=CPU, dtype=torch.float32)[0].pools
     assert all(len(pool) > 2 for own in pools.values() for pool in own)
     return pools

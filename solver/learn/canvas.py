@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from solver.arc.expected import needed_side
+from solver.arc.tasks import Task
 from tta import Views, source_index, view_size
 
 BACKGROUND, BORDER, TOKENS = 10, 11, 12
@@ -29,6 +31,19 @@ def choose_size(side: int, sizes: Sequence[int] = SIZES) -> int:
     if side + 1 > sizes[-1]:
         raise ValueError(f"a grid side of {side} does not fit the largest canvas, {sizes[-1]}")
     return sizes[-1]
+
+
+def task_canvas(task: Task, only: int = 0) -> int:
+    """The canvas for a task; `only` is the one size that the weights are made for (`ModelConfig.canvas`), 0 for any.
+    ValueError, naming the task, if that is too small for it."""
+    side = needed_side(task)
+    if not only:
+        return choose_size(side)
+    if side + 1 > only:
+        raise ValueError(
+            f"{task.id}: has a grid side of {side}, and these weights (mixer 'mlp') are for canvases of {only} alone"
+        )
+    return only
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 import torch
 
-from solver.arc.expected import needed_side
 from solver.arc.tasks import Task
 from solver.learn.adapt import adapt
 from solver.learn.ballot import Ballot, cast
 from solver.learn.batches import Slot
-from solver.learn.canvas import choose_size
+from solver.learn.canvas import task_canvas
 from solver.learn.predict import PredictConfig
 from solver.learn.recipe import AdaptConfig
 from solver.model import Network, unstack
 from solver.presets import SolveConfig
 from solver.seeds import stable_seed
+from solver.weights import checkpoint
 
 Key = tuple
 
@@ -103,7 +103,6 @@ class Bench:
         ]
         return [Arm(list(step), tuned.steps, tuned.settled, tuned.seconds) for step in zip(*ballots, strict=True)]
 
-    @staticmethod
-    def size(task: Task) -> int:
+    def size(self, task: Task) -> int:
         """The canvas that the pipeline would choose."""
-        return choose_size(needed_side(task))
+        return task_canvas(task, checkpoint.model_of(self.config.weights).canvas)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 from solver.arc.tasks import Task
+from solver.learn.canvas import task_canvas
 from solver.presets import SolveConfig
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.catalogue import PROBES
@@ -13,6 +14,7 @@ from solver.run.job import Outcome, failed
 from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Job, Line
 from solver.run.workers import Workers
+from solver.weights import checkpoint
 
 
 def groups(tasks: list[Task], size: int) -> list[list[Task]]:
@@ -36,9 +38,9 @@ def run(
 ) -> tuple[dict[str, dict[Key, Arm]], dict[str, str]]:
     """The arms of every task of a probe, and {task id: why} for those that failed. `devices`: one per worker, each
     with so many CPU `threads`; `listen` hears how many tasks are done."""
-    jobs = []
+    jobs, only = [], checkpoint.model_of(config.weights).canvas
     for part in groups(tasks, PROBES[name].group):
-        jobs.append(Job(tuple(task.id for task in part), max(map(Bench.size, part))))
+        jobs.append(Job(tuple(task.id for task in part), max(task_canvas(task, only) for task in part)))
     runner = functools.partial(_measure, name=name, seconds=seconds)
     arms, errors = {}, {}
     starters = [

@@ -23,6 +23,8 @@ def measure(bench: Bench, network: Network, tasks: list[Task]) -> dict[str, dict
     weights: `before` or `after` fine-tuning, all but the task tokens. tokens: `correct` are the task's own after
     fine-tuning, `mean` is what it started from, `swapped` are another task's after fine-tuning, `blank` zeros.
     """
+    if not network.config.task_tokens:
+        raise ValueError("these weights have no task tokens: what a task is, they read from its supports")
     if len(tasks) < 2:
         raise ValueError("there is no second task to swap tokens with")
     tuned = [bench.tune(network, task) for task in tasks]

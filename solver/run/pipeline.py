@@ -9,9 +9,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from solver.arc.expected import needed_side
 from solver.device import pick_device, worker_devices
-from solver.learn.canvas import choose_size
+from solver.learn.canvas import task_canvas
 from solver.presets import SolveConfig
 from solver.run import record
 from solver.run.answers import Answers
@@ -22,6 +21,7 @@ from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Budget
 from solver.run.work import Means, Progress, Work
 from solver.run.workers import Report, Workers
+from solver.weights import checkpoint
 
 
 def solve(
@@ -52,7 +52,8 @@ def solve(
     log = _Log(answers, len(before))
     settings = [WorkerSettings(config, seed, device, threads, runner) for device in devices]
     starters = [functools.partial(LocalProcess, setting) for setting in settings]
-    sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
+    only = checkpoint.model_of(config.weights).canvas
+    sizes = {task.id: task_canvas(task, only) for task in tasks}
     inputs = {task.id: len(task.test_inputs) for task in tasks}
     planner = Planner(sizes, config, Budget(means.budget), len(starters), inputs=inputs)
     if resume:

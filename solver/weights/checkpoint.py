@@ -17,8 +17,7 @@ from safetensors.torch import save as save_safetensors
 
 from solver.arc import datasets
 from solver.arc.hashing import load_hashes, pair_hashes, save_hashes
-from solver.model import Network
-from solver.model.config import ModelConfig
+from solver.model import MODELS, ModelConfig, Network
 from submission.files import write_whole
 
 BUNDLED = Path(__file__).parent
@@ -119,6 +118,17 @@ def whole(path: Path) -> Bundle | None:
     return bundle
 
 
+def model_of(weights: str) -> ModelConfig:
+    """The configuration of a bundle, by its card, or of `random:SIZE`. ValueError, one line, if there is none."""
+    if weights.startswith("random:"):
+        return _named(weights.removeprefix("random:"))
+    bundle = find(weights)
+    try:
+        return ModelConfig(**bundle.card["model"])
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ValueError(f"{bundle.path}: does not fit its card: {error}") from None
+
+
 def load(weights: str, seed: int = 0, *, loops: int | None = None) -> Network:
     """The network of a bundle, or for `random:SIZE` untrained weights of a named size, drawn with `seed`, running
     at most `loops` loop steps (None: as many as the card says they are for, or all).
@@ -157,13 +167,15 @@ def _load(weights: str) -> Network:
 
 
 def _random(size: str, seed: int) -> Network:
-    from solver.model import MODELS
-
-    if size not in MODELS:
-        raise ValueError(f"no model size is called {size!r}; choose from {', '.join(MODELS)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Network(MODELS[size], tasks=1)
+        return Network(_named(size), tasks=1)
+
+
+def _named(size: str) -> ModelConfig:
+    if size not in MODELS:
+        raise ValueError(f"no model size is called {size!r}; choose from {', '.join(MODELS)}")
+    return MODELS[size]
 
 
 def trained_hashes(bundle: Bundle) -> np.ndarray:

@@ -12,10 +12,9 @@ from pathlib import Path
 import torch
 
 from solver import presets
-from solver.arc.expected import needed_side
 from solver.arc.tasks import Task, load_challenges
 from solver.device import pick_device, worker_devices
-from solver.learn.canvas import choose_size
+from solver.learn.canvas import task_canvas
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.plot import require_matplotlib
 from solver.presets import SolveConfig
@@ -29,6 +28,7 @@ from solver.run.dryrun.work import SimTask
 from solver.run.planner import stack_size
 from solver.run.read import Run, read_run
 from solver.text import format_duration
+from solver.weights import checkpoint
 
 
 def dry_run(
@@ -67,7 +67,8 @@ def dry_run(
         raise ValueError(f"{challenges}: holds no task")
     kind = "cuda" if machine_kind.gpu else where.type
     config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out)
-    sizes = {task.id: choose_size(needed_side(task)) for task in tasks}
+    only = checkpoint.model_of(weights).canvas
+    sizes = {task.id: task_canvas(task, only) for task in tasks}
     earlier = None if run_as is None else read_run(run_as)
     lanes = _lanes(machine_kind, where, workers, len(tasks))
     deaths = sorted((Fault(*fault) for fault in faults), key=lambda fault: fault.seconds)
