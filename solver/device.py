@@ -32,6 +32,11 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """`cpu`, or a card's name such as `NVIDIA L4`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
 def has_kernels(device: torch.device) -> bool:
     """Whether this build of torch has kernels for a CUDA card: for its own architecture, an earlier one of the same
     major version, or code that the driver can translate. Recent builds leave out a P100, which then fails at its

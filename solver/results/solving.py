@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def _add_solving(parser: argparse.ArgumentParser, budget: float | None = None) -
     limits.add_argument("--budget", type=duration, default=budget, help="time for everything, e.g. 6m or 11h40m")
     limits.add_argument("--steps", type=int, help="fine-tuning steps a task; the same seed then repeats exactly")
     add_machine(parser)
+    parser.add_argument("--cluster", metavar="ADDRESS", help="a Dask scheduler, tcp://HOST:8786 or a scheduler file, "
+                        "whose workers do it in place of processes here (docs/clusters.md)")  # fmt: skip
     parser.add_argument("--views", type=int, help="views of each test input")
     parser.add_argument("--leave-one-out", action="store_true", help="a copy per support, trained without it")
     parser.add_argument("--rule", help="count, confidence or product")
@@ -66,11 +69,9 @@ def _add_solving(parser: argparse.ArgumentParser, budget: float | None = None) -
     where.add_argument("--resume", type=Path, metavar="RUN_DIR", help="go on with an interrupted run")
 
 
-def _config(arguments: argparse.Namespace) -> SolveConfig:
+def _config(arguments: argparse.Namespace, means: Means) -> SolveConfig:
     """The preset for the device with the user's wishes in it."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise ValueError("torchrun is for training; to solve on several machines, use --cluster (docs/clusters.md)")
-    kind = pick_device(arguments.device).type
+    kind = pick_device(means.device).type if means.cluster is None else means.cluster.about.kind
     if arguments.rule is not None and arguments.rule not in RULES:
         raise ValueError(f"no voting rule is called {arguments.rule!r}; choose from {', '.join(RULES)}")
     for name in ("steps", "views", "workers", "limit"):
@@ -95,12 +96,29 @@ def _run_directory(arguments: argparse.Namespace) -> Path:
     return arguments.run_dir
 
 
-def _means(arguments: argparse.Namespace) -> Means:
-    budget = None if arguments.steps is not None else arguments.budget
-    return Means(budget, arguments.device, arguments.workers)
+def _with_means(
+    run: Callable[[argparse.Namespace, Means], int | None],
+) -> Callable[[argparse.Namespace], int | None]:
+    """A command that is given what the user has to solve with: this machine, or a cluster for as long as it runs."""
+
+    def command(arguments: argparse.Namespace) -> int | None:
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            raise ValueError("torchrun is for training; to solve on several machines, use --cluster (docs/clusters.md)")
+        budget = None if arguments.steps is not None else arguments.budget
+        means = Means(budget, arguments.device, arguments.workers)
+        if arguments.cluster is None:
+            return run(arguments, means)
+        if arguments.workers is not None:
+            raise ValueError("--workers is for this machine; with --cluster all of the cluster's workers are used")
+        from solver.run.cluster import Cluster  # which imports Dask, if it is there
+
+        with Cluster(arguments.cluster, arguments.device, patience=budget) as cluster:
+            return run(arguments, replace(means, cluster=cluster))
+
+    return command
 
 
-def _solve(arguments: argparse.Namespace) -> None:
+def _solve(arguments: argparse.Namespace, means: Means) -> None:
     challenges = load_challenges(arguments.challenges, keep_going=arguments.keep_going)
     for error in challenges.errors.values():
         print(f"tinyarc: {error}", file=sys.stderr)
@@ -113,8 +131,8 @@ def _solve(arguments: argparse.Namespace) -> None:
     tasks = tasks[: arguments.limit]
     if arguments.out is not None and arguments.out.resolve() == arguments.challenges.resolve():
         raise ValueError(f"{arguments.out}: is the challenges file, which --out would overwrite")
-    config = _config(arguments)
-    directory, means, resume = _run_directory(arguments), _means(arguments), arguments.resume is not None
+    config = _config(arguments, means)
+    directory, resume = _run_directory(arguments), arguments.resume is not None
     with SolvingBar(len(tasks), means.budget) as bar:
         path = solve(
             Work(challenges, tasks),
@@ -132,14 +150,14 @@ def _solve(arguments: argparse.Namespace) -> None:
     print(f"{path}: {len(challenges.test_inputs)} tasks, run folder {directory}")
 
 
-def _demo(arguments: argparse.Namespace) -> None:
+def _demo(arguments: argparse.Namespace, means: Means) -> None:
     data = datasets.load("arc1-eval")
     tasks = datasets.demo_tasks(data, arguments.limit)
-    trial = _Trial(arguments, data, tasks)
+    trial = _Trial(arguments, means, data, tasks)
     trial.run(_run_directory(arguments), arguments.seed, resume=arguments.resume is not None)
 
 
-def _eval(arguments: argparse.Namespace) -> int | None:
+def _eval(arguments: argparse.Namespace, means: Means) -> int | None:
     if arguments.name == "conceptarc":
         if arguments.conceptarc is None:
             raise ValueError("the set conceptarc is read from a file: name it with --conceptarc")
@@ -153,8 +171,8 @@ def _eval(arguments: argparse.Namespace) -> int | None:
     if arguments.seeds > 1 and (arguments.resume is not None or in_pieces):
         raise ValueError("--resume, --continue and --piece go on with one run; leave --seeds away")
     if in_pieces:
-        return _eval_in_pieces(arguments, data, tasks)
-    trial, scores = _Trial(arguments, data, tasks), []
+        return _eval_in_pieces(arguments, means, data, tasks)
+    trial, scores = _Trial(arguments, means, data, tasks), []
     for seed in range(arguments.seed, arguments.seed + max(1, arguments.seeds)):
         directory = arguments.run_dir
         if arguments.seeds > 1 and directory is not None:
@@ -166,7 +184,7 @@ def _eval(arguments: argparse.Namespace) -> int | None:
     return None
 
 
-def _eval_in_pieces(arguments: argparse.Namespace, data: datasets.DataSet, tasks: list[Task]) -> int:
+def _eval_in_pieces(arguments: argparse.Namespace, means: Means, data: datasets.DataSet, tasks: list[Task]) -> int:
     """Goes on with the run in the folder, if there is one, until its end or that of the piece; 1 if not one task was
     finished in it."""
     label = Path(arguments.weights).stem.replace(":", "-")
@@ -180,7 +198,7 @@ def _eval_in_pieces(arguments: argparse.Namespace, data: datasets.DataSet, tasks
         return 0
     before = len(answered(directory))
     try:
-        _Trial(arguments, data, tasks).run(directory, arguments.seed, resume=resume)
+        _Trial(arguments, means, data, tasks).run(directory, arguments.seed, resume=resume)
     except PieceOver:
         print(f"\n{standing(directory)}\nthe time of this piece is over; --continue goes on in {directory}")
         if len(answered(directory)) == before:
@@ -193,9 +211,9 @@ class _Trial:
     """`tasks` of `data`, to be solved, scored and reported as the `arguments` say. ValueError if weights were trained
     on them, unless the user wants that."""
 
-    def __init__(self, arguments: argparse.Namespace, data: datasets.DataSet, tasks: list[Task]) -> None:
+    def __init__(self, arguments: argparse.Namespace, means: Means, data: datasets.DataSet, tasks: list[Task]) -> None:
         self.data, self.tasks = data, tasks
-        self.config, self.means = _config(arguments), _means(arguments)
+        self.config, self.means = _config(arguments, means), means
         self.piece = getattr(arguments, "piece", None)
         self.seen = trained_on(arguments.weights, data, tasks)
         if self.seen:
@@ -240,7 +258,7 @@ def _try_report(directory: Path) -> None:
 
 
 COMMANDS = {
-    "solve": Command(_solve_options, _solve),
-    "demo": Command(_demo_options, _demo),
-    "eval": Command(_eval_options, _eval),
+    "solve": Command(_solve_options, _with_means(_solve)),
+    "demo": Command(_demo_options, _with_means(_demo)),
+    "eval": Command(_eval_options, _with_means(_eval)),
 }

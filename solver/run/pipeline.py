@@ -7,9 +7,11 @@ import functools
 import shutil
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from solver.device import pick_device, worker_devices
+from solver.device import compute_dtype, device_name, pick_device, worker_devices
 from solver.learn.canvas import task_canvas
 from solver.presets import SolveConfig
 from solver.run import record
@@ -20,7 +22,7 @@ from solver.run.planner import Planner
 from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Budget
 from solver.run.work import Means, Progress, Work
-from solver.run.workers import Report, Workers
+from solver.run.workers import Report, Starter, Workers
 from solver.weights import checkpoint
 
 
@@ -44,14 +46,17 @@ def solve(
     fresh one. A task that fails keeps its fallback answer, and its log row says why. `listen` hears of progress, `say`
     what the user should know. `runner` does a job in a worker process.
     """
-    where, tasks = pick_device(means.device), work.tasks
-    devices, threads = worker_devices(where, means.workers, len(tasks))
+    tasks, cluster = work.tasks, means.cluster
     about = record.new_record(work, config, means.budget, seed)
     before = record.earlier(directory, about) if resume else []
     answers = Answers(directory, work.challenges, config.rule, out, keep=resume)
     log = _Log(answers, len(before))
-    settings = [WorkerSettings(config, seed, device, threads, runner) for device in devices]
-    starters = [functools.partial(LocalProcess, setting) for setting in settings]
+    settings = WorkerSettings(config, seed, means.device, 1, runner)
+    if cluster is None:
+        starters, machine = _this_machine(settings, means.workers, len(tasks))
+    else:
+        starters = cluster.starters(settings, tasks)
+        machine = {"device": cluster.about.device, "dtype": cluster.about.dtype, "threads": None}
     only = checkpoint.model_of(config.weights).canvas
     sizes = {task.id: task_canvas(task, only) for task in tasks}
     inputs = {task.id: len(task.test_inputs) for task in tasks}
@@ -61,14 +66,14 @@ def solve(
         say(record.resuming(directory, before, means.budget))
     if work.challenges.path.resolve() != (directory / "challenges.json").resolve():
         shutil.copyfile(work.challenges.path, directory / "challenges.json")
-    start = record.new_start(where, len(starters), threads, len(tasks), means.budget)
+    start = record.new_start(**machine, workers=len(starters), tasks=len(tasks), budget=means.budget)
     about["starts"] = [*before, start]
     write_json(directory / "config.json", about)
     if not resume:
         log.give_up({task_id: str(error) for task_id, error in work.challenges.errors.items()})
     try:
         if planner.open():
-            with Workers(starters) as workers:
+            with Workers(starters, arrivals=cluster) as workers:
                 for report in workers.run(planner, {task.id: task for task in tasks}):
                     log.hear(report, planner)
                     answers.write()
@@ -83,6 +88,17 @@ def solve(
     start |= {"finished": record.now(), "seconds": round(planner.budget.elapsed(), 3)}
     write_json(directory / "config.json", about)
     return answers.documents[-1].path
+
+
+def _this_machine(settings: WorkerSettings, workers: int | None, tasks: int) -> tuple[list[Starter], dict[str, Any]]:
+    """What starts a worker process on each of this machine's devices, and what the record says of the machine."""
+    where = pick_device(settings.device)
+    devices, threads = worker_devices(where, workers, tasks)
+    starters: list[Starter] = [
+        functools.partial(LocalProcess, replace(settings, device=device, threads=threads)) for device in devices
+    ]
+    dtype = str(compute_dtype(where)).removeprefix("torch.")
+    return starters, {"device": device_name(where), "dtype": dtype, "threads": threads}
 
 
 class _Log:

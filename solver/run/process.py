@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, Protocol
 
-import torch
-
 from solver.arc.tasks import Task
-from solver.device import compute_dtype, prepare
+from solver.device import compute_dtype, pick_device, prepare
 from solver.presets import SolveConfig
 from solver.run.job import Outcome, run_job
 from solver.run.schedule import Job
@@ -129,12 +127,11 @@ def _how(code: int | None) -> str:
     return f"killed by signal {-code}"
 
 
-def load(settings: WorkerSettings) -> tuple[Any, dict[str, Any]]:
-    """For a worker process: its network, and what else `runner` is given by name with every job."""
-    device = torch.device(settings.device)
+def prepared(settings: WorkerSettings) -> dict[str, Any]:
+    """Sets this process up for jobs; what `runner` is given by name with each."""
+    device = pick_device(settings.device)
     prepare(device, settings.threads)
-    network = checkpoint.load(settings.config.weights, settings.seed, loops=settings.config.loops)
-    return network, {"seed": settings.seed, "device": device, "dtype": compute_dtype(device)}
+    return {"seed": settings.seed, "device": device, "dtype": compute_dtype(device)}
 
 
 def _serve(pipe: Connection, stderr: Connection, settings: WorkerSettings) -> None:
@@ -145,7 +142,8 @@ def _serve(pipe: Connection, stderr: Connection, settings: WorkerSettings) -> No
     faulthandler.enable()
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         with _last_message(pipe):
-            network, by_name = load(settings)
+            by_name = prepared(settings)
+            network = checkpoint.load(settings.config.weights, settings.seed, loops=settings.config.loops)
         pipe.send(READY)
         while True:
             tasks, job = pipe.recv()

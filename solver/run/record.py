@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 import orjson
-import torch
 
 from solver import __version__
-from solver.device import compute_dtype
 from solver.presets import SolveConfig
 from solver.provenance import commit, versions
 from solver.run.work import Work
@@ -37,8 +35,8 @@ class Start(TypedDict, total=False):
     versions: dict[str, str]  # of Python, torch and numpy
     device: str  # the kind of device, by its name
     dtype: str  # of the activations
-    workers: int  # worker processes
-    threads: int  # CPU threads of each
+    workers: int  # worker processes, at the start
+    threads: int | None  # CPU threads of each; None where the workers of a cluster have their own
     tasks: int  # how many it was given to solve
     budget: float | None  # seconds, None for none
     started: str  # ISO 8601, UTC
@@ -72,15 +70,15 @@ def new_record(work: Work, config: SolveConfig, budget: float | None, seed: int)
     }
 
 
-def new_start(where: torch.device, workers: int, threads: int, tasks: int, budget: float | None) -> Start:
-    """The entry of a start that begins now."""
+def new_start(*, device: str, dtype: str, workers: int, threads: int | None, tasks: int, budget: float | None) -> Start:
+    """The entry of a start that begins now; the fields are those of `Start`."""
     return {
         "command": " ".join(["tinyarc", *sys.argv[1:]]),
         "version": __version__,
         "commit": commit(),
         "versions": versions(),
-        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),
-        "dtype": str(compute_dtype(where)).removeprefix("torch."),
+        "device": device,
+        "dtype": dtype,
         "workers": workers,
         "threads": threads,
         "tasks": tasks,

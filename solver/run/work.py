@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from solver.arc.tasks import Challenges, Task
+
+if TYPE_CHECKING:  # it needs Dask, which is optional
+    from solver.run.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Means:
     budget: float | None = None  # seconds for everything; None: every task gets its full number of steps, once
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
     workers: int | None = None  # processes; None: one per processor or GPU
+    cluster: Cluster | None = None  # whose workers do the jobs, in place of processes on this machine
 
 
 @dataclass(frozen=True)

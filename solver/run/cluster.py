@@ -1,0 +1,297 @@
+"""A running Dask cluster as the place where jobs are done, instead of processes on this machine.
+
+Every Dask worker is a place for one job at a time. This process leads: it plans, sends each worker weights and tasks
+once and after that only jobs, and brings outcomes to its own run folder as they come; the workers keep nothing and
+need no common disk. A worker that is lost or hangs is replaced by what its nanny starts in its stead; one that joins
+later is used from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import queue
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from solver.arc.tasks import Task
+from solver.run.process import READY, Ending, WorkerSettings
+from solver.run.schedule import Job
+from solver.weights import checkpoint
+
+try:
+    import distributed
+
+    from solver.run import cluster_worker
+    from solver.run.cluster_worker import About
+except ImportError:  # Dask is optional; `Cluster` says so
+    distributed = None
+
+CONNECT = 5.0
+"""Seconds for a scheduler to answer."""
+LOOK = 0.5
+"""Seconds between two looks at which workers there are."""
+LOST = 60.0
+"""Seconds after which a worker, or the scheduler, is not expected back."""
+POLL = 0.02
+"""Seconds between two looks at a job."""
+
+
+class Cluster:
+    """The workers of the scheduler at `address` (`tcp://HOST:8786`, or a scheduler file), with the `device` of each. A
+    context manager. `say` gets lines for the user; `patience`: seconds to wait for a first worker, None for however
+    long it takes.
+
+    `about` is what the first worker is: all others must have its kind of device, and the versions that are here.
+    ValueError, one line, if no scheduler answers, no worker comes, or versions differ.
+    """
+
+    def __init__(
+        self, address: str, device: str = "auto", *, say: Callable[[str], None] = print, patience: float | None = None
+    ) -> None:
+        if distributed is None:
+            raise ValueError("--cluster needs Dask: pip install 'tinyarc[cluster]', here and where the workers run")
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said here, in one line
+        self.device, self.say = device, say
+        self.client = _connect(address)
+        self.over = threading.Event()
+        self.restarts: list[threading.Thread] = []
+        self.places: dict[str, str] = {}  # what stays of a worker when it is restarted, its nanny -> its address now
+        self.known: set[str] = set()  # places that were handed out
+        self.spoiled: set[str] = set()  # addresses of workers that are being ended
+        self.refused: set[str] = set()  # places with other versions or another kind of device
+        self.lost: set[str] = set()  # places that a process waited for in vain
+        self.payload: Any = None
+        self.channel, self.bell = multiprocessing.Pipe(duplex=False)
+        try:
+            self.about = self._meet(address, patience)
+        except BaseException:
+            self.client.close()
+            raise
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
+        self.watcher.start()
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        for thread in [self.watcher, *self.restarts]:
+            thread.join(10)
+        self._forget()
+        with contextlib.suppress(Exception):  # the scheduler may be gone
+            self.client.close(timeout=5)
+
+    def starters(self, settings: WorkerSettings, tasks: list[Task]) -> list[Callable[[], ClusterProcess]]:
+        """Begins a run: what starts a process on each of the places that there are. Further ones are arrivals."""
+        self._forget()
+        network = checkpoint.load(settings.config.weights, settings.seed, loops=settings.config.loops)
+        self.payload = cluster_worker.Payload(uuid.uuid4().hex, network, settings, {task.id: task for task in tasks})
+        self.known.clear()
+        return self.receive()
+
+    def receive(self) -> list[Callable[[], ClusterProcess]]:
+        """Starters for places that have turned up, as `solver.run.workers.Arrivals` has it."""
+        while self.channel.poll():
+            self.channel.recv_bytes()
+        fresh = [place for place in self.places if place not in self.known | self.refused]
+        self.known.update(fresh)
+        return [partial(ClusterProcess, self, place) for place in fresh]
+
+    def complaint(self, there: About) -> str | None:
+        """In what another worker does not go with this process and the first worker."""
+        here = cluster_worker.about("cpu")
+        differing = [name for name in ("tinyarc", "torch", "python") if getattr(there, name) != getattr(here, name)]
+        if differing:
+            said = [", ".join(f"{name} {asdict(it)[name]}" for name in differing) for it in (there, here)]
+            return f"has {said[0]}; here it is {said[1]}"
+        if there.kind != self.about.kind:
+            return f"computes on {there.kind}, the first one on {self.about.kind}"
+        return None
+
+    def refuse(self, place: str, reason: str) -> None:
+        """Leaves a place out for good, and says so once."""
+        if place not in self.refused:
+            self.refused.add(place)
+            self.say(f"left out the worker at {self.places.get(place, place)}: it {reason}")
+
+    def restart(self, place: str, address: str) -> None:
+        """Ends a worker with all that it does; its nanny starts another. One without a nanny stays as it is, and is
+        not used again."""
+        self.spoiled.add(address)
+
+        def end() -> None:
+            with contextlib.suppress(Exception):  # it may be gone, or the scheduler; then nobody asks for it again
+                done = self.client.restart_workers([address], timeout=LOST, raise_for_error=False)
+                if all(result == "OK" for result in done.values()):
+                    self.spoiled.discard(address)  # a worker with a fixed port comes back under its old address
+
+        if place != address:
+            self.restarts.append(threading.Thread(target=end, daemon=True))
+            self.restarts[-1].start()
+
+    def _forget(self) -> None:
+        """Lets the workers drop what they keep of the run before."""
+        if self.payload is not None and (workers := list(self.places.values())):
+            with contextlib.suppress(Exception):  # if a worker or the scheduler is gone, nothing is kept there
+                self.client.run(cluster_worker.forget, self.payload.run, workers=workers, on_error="ignore")
+
+    def _meet(self, address: str, patience: float | None) -> About:
+        """Waits for a first worker, and asks all there are what they are."""
+        self.places = self._look()
+        if not self.places:
+            self.say(f"no worker at {address} yet: waiting for one")
+        begun = time.monotonic()
+        while not self.places:
+            if patience is not None and time.monotonic() - begun > patience:
+                raise ValueError(f"--cluster {address}: the scheduler is there, but no worker has come")
+            time.sleep(LOOK)
+            self.places = self._look()
+        answers = self.client.run(cluster_worker.about, self.device, on_error="return")
+        for worker, answer in answers.items():
+            if isinstance(answer, BaseException):
+                raise ValueError(f"--cluster {address}: the worker at {worker} cannot solve: {answer!r}")
+            self.about: About = next(iter(answers.values()))
+            if complaint := self.complaint(answer):
+                raise ValueError(f"--cluster {address}: the worker at {worker} {complaint}")
+        return self.about
+
+    def _look(self) -> dict[str, str]:
+        """The workers there are: place -> address."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        return {it.get("nanny") or address: address for address, it in workers.items() if address not in self.spoiled}
+
+    def _watch(self) -> None:
+        heard = time.monotonic()
+        while not self.over.wait(LOOK):
+            try:
+                self.places, heard = self._look(), time.monotonic()
+            except Exception:  # the scheduler does not answer; Dask tries to reach it again
+                if time.monotonic() - heard > LOST:
+                    self.places = {}
+            if set(self.places) - self.known - self.refused:
+                self.bell.send_bytes(b"!")
+
+
+class _Gone(Exception):
+    """A worker is of no use any more; the message says why."""
+
+
+class ClusterProcess:
+    """A `solver.run.process.WorkerProcess`: what runs at one place of a cluster, until it fails. OSError if the place
+    is gone for good."""
+
+    def __init__(self, cluster: Cluster, place: str) -> None:
+        if place in cluster.refused:
+            raise ConnectionRefusedError(f"{place}: was left out")
+        if place in cluster.lost:  # should it turn up after all, it is a new one
+            cluster.lost.discard(place)
+            cluster.known.discard(place)
+            raise ConnectionError(f"{place}: is gone")
+        self.cluster, self.place, self.address = cluster, place, ""
+        self.channel, self.bell = multiprocessing.Pipe(duplex=False)
+        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.stopped = threading.Event()
+        self.asking = False  # whether the worker is at work
+        self.ending = Ending("stopped")
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def send(self, tasks: list[Task], job: Job) -> None:
+        self.jobs.put(job)
+
+    def receive(self) -> Any:
+        self.channel.recv_bytes()
+        return self.messages.get()
+
+    def stop(self, patience: float = 0.0) -> Ending:
+        self.stopped.set()
+        self.jobs.put(None)
+        self.thread.join(patience + 1.0)
+        self.channel.close()
+        if self.asking:
+            self.cluster.restart(self.place, self.address)
+        return self.ending
+
+    def _serve(self) -> None:
+        with contextlib.closing(self.bell), contextlib.suppress(OSError):
+            try:
+                self._appear()
+                payload = self.cluster.payload
+                [sent] = self.cluster.client.scatter([payload], workers=[self.address], hash=False)
+                if complaint := self.cluster.complaint(self._ask(cluster_worker.load, sent)):
+                    self.cluster.refuse(self.place, complaint)
+                    raise _Gone(complaint)
+                self._say(READY)
+                while (job := self.jobs.get()) is not None:
+                    self._say(self._ask(cluster_worker.work, payload.run, job))
+            except _Gone:
+                pass
+            except Exception as error:  # of Dask: whatever it is, this worker cannot be reached
+                self.ending = Ending(f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+
+    def _say(self, message: Any) -> None:
+        self.messages.put(message)
+        self.bell.send_bytes(b"!")
+
+    def _appear(self) -> None:
+        """Waits until there is a worker at this place."""
+        since = time.monotonic()
+        while (address := self.cluster.places.get(self.place)) is None or address in self.cluster.spoiled:
+            if time.monotonic() - since > LOST:
+                self.cluster.lost.add(self.place)
+                self._end(f"no worker at {self.place} for {LOST:.0f} s")
+            if self.stopped.wait(LOOK):
+                raise _Gone
+        self.address = address
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function gives on the worker."""
+        self.asking = True
+        future = self.cluster.client.submit(function, *arguments, workers=[self.address], pure=False, retries=0)
+        while not future.done():
+            if self.stopped.wait(POLL):
+                raise _Gone
+            if self.cluster.places.get(self.place) != self.address:
+                self.asking = False
+                self._end(f"the Dask worker at {self.address} is gone", killed=True)
+        if future.status == "error":
+            error, where = future.exception(timeout=LOST), future.traceback(timeout=LOST)
+            text = "".join(traceback.format_exception(type(error), error, where))
+            self.asking = self.place != self.address  # without a nanny, nobody would start another
+            self._end(f"{type(error).__name__}: {error}", traceback=text)
+        result = future.result(timeout=LOST)
+        self.asking = False
+        return result
+
+    def _end(self, text: str, *, killed: bool = False, traceback: str | None = None) -> None:
+        self.ending = Ending(text, killed, traceback)
+        raise _Gone(text)
+
+
+def _connect(address: str) -> Any:
+    """A client of the scheduler at an address or named by a file. ValueError if none answers."""
+    where = address
+    if "://" not in address and Path(address).is_file():
+        try:
+            where = orjson.loads(Path(address).read_bytes())["address"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ValueError(f"--cluster {address}: is no scheduler file") from None
+    elif "://" not in address:
+        raise ValueError(f"--cluster {address}: is neither an address such as tcp://HOST:8786 nor a scheduler file")
+    try:
+        return distributed.Client(where, timeout=CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"--cluster {address}: no Dask scheduler answers there ({reason})") from None

@@ -1,0 +1,77 @@
+"""What runs inside a worker of a Dask cluster: it says what it is, takes weights and tasks once, and does jobs."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+
+import torch
+from distributed import get_worker
+
+from solver import __version__
+from solver.arc.tasks import Task
+from solver.device import compute_dtype, device_name, pick_device
+from solver.model import Network
+from solver.run.job import Outcome
+from solver.run.process import WorkerSettings, prepared
+from solver.run.schedule import Job
+
+
+@dataclass(frozen=True)
+class About:
+    """With what a process computes, and on what."""
+
+    tinyarc: str  # version
+    torch: str  # version, without the kind of build
+    python: str  # version, such as 3.12
+    kind: str  # cpu or cuda
+    device: str  # by name
+    dtype: str  # of the activations
+
+
+def about(device: str) -> About:
+    """This process, with the device that it would work on."""
+    where = pick_device(device)
+    return About(
+        tinyarc=__version__,
+        torch=torch.__version__.partition("+")[0],
+        python=".".join(platform.python_version_tuple()[:2]),
+        kind=where.type,
+        device=device_name(where),
+        dtype=str(compute_dtype(where)).removeprefix("torch."),
+    )
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What a worker is sent once for a run."""
+
+    run: str  # a key that no other run has
+    network: Network  # on the CPU, float32
+    settings: WorkerSettings  # but for `threads`, which the Dask worker knows
+    tasks: dict[str, Task]  # all of the run, by id
+
+
+_loaded: dict[str, Payload] = {}
+"""By run."""
+
+
+def load(payload: Payload) -> About:
+    """Makes ready for the jobs of a run."""
+    settings = replace(payload.settings, threads=get_worker().state.nthreads)
+    _loaded[payload.run] = replace(payload, settings=settings)
+    return about(settings.device)
+
+
+def work(run: str, job: Job) -> list[Outcome]:
+    """The outcomes of a job of a run that this worker is ready for."""
+    payload = _loaded[run]
+    settings = payload.settings
+    # Some switches are those of a thread, and Dask has several: so with every job.
+    by_name = prepared(settings)
+    return settings.runner(payload.network, [payload.tasks[i] for i in job.task_ids], job, settings.config, **by_name)
+
+
+def forget(run: str) -> None:
+    """The run is over."""
+    _loaded.pop(run, None)

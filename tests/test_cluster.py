@@ -1,0 +1,148 @@
+"""The same run on a Dask cluster: the same submission as by one process, also when a worker is killed or hangs."""
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from functools import partial
+
+import orjson
+import pytest
+
+from solver import presets
+from solver.arc import datasets
+from solver.arc.tasks import challenge_json, load_challenges
+from solver.cli import main
+from solver.learn.adapt import AdaptConfig
+from solver.learn.predict import PredictConfig
+from solver.run.job import run_job
+from solver.run.pipeline import solve
+from solver.run.work import Means, Work
+from solver.run.workers import Workers
+
+distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'tinyarc[cluster]'")
+
+from solver.run import cluster_worker  # noqa: E402
+from solver.run.cluster import Cluster  # noqa: E402
+
+TOY = replace(
+    presets.cpu(),
+    weights="random:toy",
+    adapt=AdaptConfig(steps=8, batch=4),
+    predict=PredictConfig(views=8, chunk=8),
+)
+
+
+@pytest.fixture(scope="module")
+def challenges(tmp_path_factory):
+    tasks = datasets.demo_tasks(datasets.load("arc1-eval"), 6, largest_side=7)
+    path = tmp_path_factory.mktemp("data") / "challenges.json"
+    path.write_bytes(orjson.dumps(challenge_json(tasks)))
+    return load_challenges(path)
+
+
+@pytest.fixture(scope="module")
+def expected(challenges, tmp_path_factory):
+    """What one process on this machine answers."""
+    directory = tmp_path_factory.mktemp("one")
+    solve(Work(challenges), TOY, directory, Means(device="cpu", workers=1))
+    return (directory / "submission.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory):
+    """A real scheduler, and one worker process with its nanny."""
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**options, local_directory=str(tmp_path_factory.mktemp("dask"))) as dask:
+        yield dask
+
+
+def rows(directory):
+    return [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+
+
+def slowly(network, tasks, job, config, **rest):
+    """Runs in the workers: a job that takes a while."""
+    time.sleep(1.0)
+    return run_job(network, tasks, job, config, **rest)
+
+
+@pytest.mark.slow
+def test_workers_that_join_and_one_that_is_killed_change_nothing_in_the_file(challenges, expected, dask, tmp_path):
+    reports = []
+    with Cluster(dask.scheduler_address, "cpu") as cluster:
+
+        def interfere(progress):
+            reports.append(progress)
+            if len(reports) == 1:
+                dask.scale(2)
+                while len(cluster.places) < 2:
+                    time.sleep(0.1)
+                cluster.client.run(cluster_worker.about, "cpu")  # imports what it needs, before the others are done
+            if len(reports) == 3:
+                os.kill(cluster.client.run(os.getpid)[next(iter(cluster.places.values()))], signal.SIGKILL)
+
+        means = Means(device="cpu", cluster=cluster)
+        solve(Work(challenges), TOY, tmp_path, means, listen=interfere, runner=slowly)
+    assert (tmp_path / "submission.json").read_bytes() == expected
+    done = rows(tmp_path)
+    assert {row["worker"] for row in done} == {0, 1}
+    assert sorted((row["task"], row["copy"]) for row in done) == sorted((task.id, 0) for task in challenges.tasks)
+    start = json.loads((tmp_path / "config.json").read_text())["starts"][0]
+    assert (start["device"], start["workers"]) == ("cpu", 1)
+
+
+def faulty(network, tasks, job, config, *, fails, hangs, **rest):
+    """Runs in the workers: with one task there is a bug, with another a job does not end the first time."""
+    if tasks[0].id == fails:
+        raise KeyError("a bug")
+    if tasks[0].id == hangs and not job.tries:
+        time.sleep(600)
+    return run_job(network, tasks, job, config, **rest)
+
+
+@pytest.mark.slow
+def test_what_fails_or_hangs_is_tried_again_by_a_fresh_process(challenges, dask, tmp_path, monkeypatch):
+    tasks = challenges.tasks[:3]
+    runner = partial(faulty, fails=tasks[0].id, hangs=tasks[1].id)
+    monkeypatch.setattr(Workers, "GRACE", 1.0)
+    config = replace(TOY, max_copies=1, budget_steps=3)
+    with Cluster(dask.scheduler_address, "cpu") as cluster:
+        before = set(cluster.client.run(os.getpid).values())
+        means = Means(budget=100.0, device="cpu", cluster=cluster)
+        solve(Work(challenges, tasks), config, tmp_path, means, runner=runner)
+        after = set(cluster.client.run(os.getpid).values())
+    errors = {row["task"]: row["error"] for row in rows(tmp_path) if "error" in row}
+    assert errors == {tasks[0].id: "the worker process died (KeyError: 'a bug'), 2 times"}
+    assert {row["task"] for row in rows(tmp_path)} == {task.id for task in tasks}
+    assert before - after
+
+
+@pytest.mark.slow
+def test_other_versions_are_refused_in_one_line(dask, monkeypatch):
+    monkeypatch.setattr(cluster_worker, "__version__", "9.9")
+    with pytest.raises(ValueError, match=r"the worker at tcp://.* has tinyarc .*; here it is tinyarc 9\.9"):
+        Cluster(dask.scheduler_address, "cpu")
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(challenges, tmp_path, capfd):
+    begun = time.monotonic()
+    for address, complaint in (
+        ("tcp://127.0.0.1:9", "no Dask scheduler answers there"),
+        ("nowhere.json", "is neither an address such as tcp://HOST:8786 nor a scheduler file"),
+        (str(challenges.path), "is no scheduler file"),
+    ):
+        command = ["solve", str(challenges.path), "--run-dir", str(tmp_path / "run"), "--cluster", address]
+        assert main(command) == 2
+        said = capfd.readouterr().err.splitlines()
+        assert len(said) == 1
+        assert said[0].startswith(f"tinyarc: --cluster {address}: {complaint}")
+    assert time.monotonic() - begun < 20
+    assert not (tmp_path / "run").exists()
+
+
+def test_torchrun_is_told_where_to_go(challenges, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert main(["solve", str(challenges.path), "--run-dir", str(tmp_path / "run")]) == 2
+    assert "--cluster" in capsys.readouterr().err
