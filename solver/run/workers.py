@@ -85,9 +85,8 @@ class Workers:
         self.arrivals, self.wait = arrivals, wait
         self.numbers = itertools.count()
         self.workers = {worker.number: worker for worker in map(self._new, starters)}
-        self.troubles: dict[
-            tuple[str, int], tuple[str, str]
-        ] = {}  # of (task, copy): error and traceback of a first try
+        # By (task, copy): error and traceback of a first try.
+        self.troubles: dict[tuple[str, int], tuple[str, str]] = {}
 
     def __enter__(self) -> Workers:
         return self
