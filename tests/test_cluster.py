@@ -44,9 +44,11 @@ def challenges(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(challenges, tmp_path_factory):
-    """What one process on this machine answers."""
+    """What one process with one thread answers on this machine."""
     directory = tmp_path_factory.mktemp("one")
-    solve(Work(challenges), TOY, directory, Means(device="cpu", workers=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("solver.run.pipeline.cpu_count", lambda: 1)
+        solve(Work(challenges), TOY, directory, Means(device="cpu"))
     return (directory / "submission.json").read_bytes()
 
 
