@@ -47,7 +47,7 @@ def expected(challenges, tmp_path_factory):
     """What one process with one thread answers on this machine."""
     directory = tmp_path_factory.mktemp("one")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("solver.run.pipeline.cpu_count", lambda: 1)
+        patch.setattr("solver.device.cpu_count", lambda: 1)
         solve(Work(challenges), TOY, directory, Means(device="cpu"))
     return (directory / "submission.json").read_bytes()
 
