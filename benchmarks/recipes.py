@@ -15,57 +15,14 @@ work on the machine takes nothing away.
 from __future__ import annotations
 
 import argparse
-import functools
 import statistics
-import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import torch
-from tqdm import tqdm
+from scoring import Mark, Trial, held_out_tasks, measured
 
 from solver import presets
-from solver.arc import datasets
-from solver.arc.tasks import Grid, Task
-from solver.device import compute_dtype, cpu_count, prepare
-from solver.learn.adapt import adapt
-from solver.learn.ballot import counted
-from solver.learn.batches import Slot
-from solver.learn.canvas import pack, task_canvas
-from solver.learn.predict import draw_views, likelihoods, look
-from solver.learn.recipe import AdaptConfig
-from solver.model import unstack
-from solver.probes.measured import mark
-from solver.seeds import stable_seed
-from solver.weights import checkpoint
-from voting import Pool
-
-CPU = torch.device("cpu")
-WORST = 3.0
-"""Nats a cell at which a task's loss is cut: a blind guess is 2.5, and one task gone astray must not decide."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What to do with a task: `weights`, loop steps to run (None: as many as the weights say), a recipe and its
-    limit in processor `seconds` (None: the recipe's steps)."""
-
-    weights: str
-    loops: int | None
-    config: AdaptConfig
-    seconds: float | None
-    views: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One task: mean nats a cell of the truth, shares of views and of outputs (two attempts) right, steps taken."""
-
-    nats: float
-    views: float
-    both: float
-    steps: int
+from solver.device import cpu_count
 
 
 def main() -> None:
@@ -83,10 +40,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=cpu_count())
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    data = datasets.load("arc1-train")
-    ids = datasets.held_out(data, small=0) if arguments.large else datasets.held_out(data, large=0)
-    by_id = {task.id: task for task in data.tasks}
-    tasks = [by_id[i] for i in ids[arguments.skip :][: arguments.limit]]
+    tasks, truths = held_out_tasks(arguments.limit, arguments.skip, arguments.large)
     base = presets.cpu().adapt
     base = replace(base, steps=arguments.steps if arguments.seconds is None else 10**6)
     rows: list[tuple[str, list[Mark]]] = []
@@ -96,9 +50,8 @@ def main() -> None:
                 trial = Trial(
                     weights, arguments.loops, changed(base, recipe), arguments.seconds, arguments.views, arguments.seed
                 )
-                jobs = crew.map(functools.partial(measure, trial), tasks, (data.solutions[t.id] for t in tasks))
-                marks = list(tqdm(jobs, total=len(tasks), desc=f"{weights} {recipe}", dynamic_ncols=True))
-                rows.append((f"{weights} {recipe}".strip(), marks))
+                name = f"{weights} {recipe}".strip()
+                rows.append((name, measured(trial, tasks, truths, crew, name)))
                 print(line(*rows[-1], rows[0][1]), flush=True)
     limit = f"{arguments.seconds:g} processor seconds" if arguments.seconds else f"{arguments.steps} steps"
     print(f"\n{len(tasks)} held-out tasks, {limit} each, {arguments.views} views, seed {arguments.seed}")
@@ -117,38 +70,6 @@ def changed(config, recipe: str):
         new = replace(holder, **{name: value == "True" if kind is bool else kind(value)})
         config = replace(config, augmentation=new) if inside else new
     return config
-
-
-def measure(trial: Trial, task: Task, truths: list[Grid]) -> Mark:
-    """Fine-tunes on the supports of a task, then looks at its test inputs; only the marks know the truth."""
-    prepare(CPU, threads=1)
-    network = loaded(trial.weights, trial.loops)
-    where = {"device": CPU, "dtype": compute_dtype(CPU)}
-    size = task_canvas(task, network.config.canvas)
-    slot = Slot(task.support, stable_seed(trial.seed, task.id, 0, "adapt"))
-    adapted = adapt(network, [slot], size, trial.config, seconds=trial.seconds, clock=time.process_time, **where)
-    single = unstack(adapted.network, 0)
-    seen = [_seen(single, task, index, truth, size, trial, where) for index, truth in enumerate(truths)]
-    pools, nats = zip(*seen, strict=True)
-    marks = mark(pools, task.test_inputs, truths, "confidence")
-    return Mark(min(statistics.mean(nats), WORST), marks.views, marks.both, adapted.steps[0])
-
-
-@functools.lru_cache(maxsize=4)
-def loaded(weights: str, loops: int | None):
-    return checkpoint.load(weights, loops=loops)
-
-
-@torch.inference_mode()
-def _seen(network, task: Task, index: int, truth: Grid, size: int, trial: Trial, where) -> tuple[Pool, float]:
-    """The pool of a test input, and the mean nats a cell of the truth under its views."""
-    config = replace(presets.cpu().predict, views=trial.views)
-    views, place = draw_views(task, index, size, config, stable_seed(trial.seed, task.id, 0, "views", index, 0))
-    chunks = look(network, task, index, views, place, size, config, **where)
-    log_probs = torch.cat([steps[-1][0].log_softmax(-1) for _, _, steps, _ in chunks])
-    cells = (truth.shape[0] + 1) * (truth.shape[1] + 1) * place.scale**2
-    nats = -likelihoods(pack([truth]), log_probs, views, place, size)[0] / cells
-    return counted(log_probs, views, place, size).pool(), float(nats.mean())
 
 
 def line(name: str, marks: list[Mark], first: list[Mark]) -> str:

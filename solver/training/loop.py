@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,17 +28,25 @@ class Limit:
         return min(1.0, used)
 
 
-def train(trainer: Trainer, limit: Limit, directory: Path, *, piece: float | None = None, log=tqdm.write) -> bool:
+def train(
+    trainer: Trainer,
+    limit: Limit,
+    directory: Path,
+    *,
+    piece: float | None = None,
+    log: Callable[[str], None] = tqdm.write,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
     """Trains until `limit`, or for `piece` seconds of it, writing `latest.pt` as it goes and `undecayed.pt` where
     the rate begins to fall, from which a longer schedule can continue. Compiling counts for the piece and not for
     the limit. Returns whether the limit was reached;
-    `trainer.rows` has the log, one row per validation."""
+    `trainer.rows` has the log, one row per validation. The limit's seconds are those of `clock`."""
     directory.mkdir(parents=True, exist_ok=True)
     config, rows, world = trainer.config, trainer.rows, trainer.world
     started = time.monotonic()
     if trainer.device.type == "cuda":
         trainer.warm_up()
-    begun, before = time.monotonic(), trainer.seconds
+    begun, before = clock(), trainer.seconds
     validated = saved = begun
     recent: list[torch.Tensor] = []
     kept = limit.progress(trainer.step, trainer.seconds) > 1.0 - config.decay
@@ -52,7 +61,7 @@ def train(trainer: Trainer, limit: Limit, directory: Path, *, piece: float | Non
         if world.agree(piece is not None and time.monotonic() - started >= piece):
             break
         recent.append(trainer.train_step(progress))
-        now = time.monotonic()
+        now = clock()
         trainer.seconds = before + now - begun
         if world.leads and now - shown > 2.0:
             rate = trainer.samples / trainer.seconds
@@ -63,10 +72,10 @@ def train(trainer: Trainer, limit: Limit, directory: Path, *, piece: float | Non
             rows.append(_row(trainer, recent, trainer.loops(progress)))
             recent.clear()
             log(_line(rows[-1]))
-            validated = time.monotonic()
+            validated = clock()
         if world.leads and now - saved > config.checkpoint_seconds:
             save(trainer, directory / "latest.pt")
-            saved = time.monotonic()
+            saved = clock()
     bar.close()
     if world.leads:
         rows.append(_row(trainer, recent, trainer.loops(progress)))

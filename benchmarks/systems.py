@@ -1,0 +1,180 @@
+"""The field's systems side by side: the same data, processor minutes and seed, the same held-out tasks and judge.
+
+    python benchmarks/systems.py                                  # 45 processor minutes each, then 48 tasks
+    python benchmarks/systems.py --only trm-nano,dis-nano --piece 9m
+    python benchmarks/systems.py --seed 1 --only nano,dis-nano
+
+Every system is trained on one core into checkpoints/systems/NAME (NAME-seed1 ...), one after another; then all are
+scored on the same tasks with the same processor seconds of fine-tuning, and without any. The command stops after
+`--piece`, and the same command again goes on; what is there already is in the table, which is printed and written to
+checkpoints/systems/table.md. Columns: `samples` drawn in training; `nats`, of the truth per grid and border cell, cut
+at 3 a task; `views`, the share of single views that are right; `two attempts` with a 95% interval over tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import statistics
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import orjson
+import torch
+from pieces import Piece, keep_settings
+from scoring import CPU, Mark, Trial, held_out_tasks, measured
+
+from solver import presets
+from solver.device import prepare
+from solver.options import duration
+from solver.results.intervals import mean_share
+from solver.training.loop import Limit, train
+from solver.training.presets import TRAIN_PRESETS, TrainConfig
+from solver.training.pretrain import Trainer
+from solver.training.sources import Sources, collect
+from solver.weights import checkpoint
+from submission.files import write_whole
+
+
+def program_alone() -> TrainConfig:
+    """`ierm-nano` without task tokens: what a task is, its supports alone say."""
+    config = TRAIN_PRESETS["ierm-nano"]()
+    return replace(config, name="ierm-nano-no-tokens", model=replace(config.model, task_tokens=0))
+
+
+SYSTEMS = {
+    **{name: TRAIN_PRESETS[name] for name in ("nano", "dis-nano", "trm-nano", "trm-mlp-nano", "ierm-nano")},
+    "ierm-nano-no-tokens": program_alone,
+}
+HEAD = ("system", "weights", "samples", "fine-tuning", "steps", "nats", "views", "two attempts")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default=",".join(SYSTEMS), help="systems, comma-separated")
+    parser.add_argument("--train", type=duration, default=45 * 60.0, help="processor time of each training")
+    parser.add_argument("--seconds", type=duration, default=8.0, help="processor time of one fine-tuning")
+    parser.add_argument("--limit", type=int, default=48, help="held-out tasks")
+    parser.add_argument("--views", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes that score; training always has one")
+    parser.add_argument("--piece", type=duration, default=10**9, help="stop training after this time of the clock")
+    parser.add_argument("--out", type=Path, default=Path("checkpoints/systems"))
+    parser.add_argument("--rearc", type=Path, default=Path("../shared/data/rearc.npz"))
+    parser.add_argument("--conceptarc", type=Path, default=Path("../shared/data/conceptarc.json"))
+    arguments = parser.parse_args(argv)
+    names = arguments.only.split(",")
+    if unknown := [name for name in names if name not in SYSTEMS]:
+        parser.error(f"no system is called {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
+    prepare(CPU, threads=1)
+    piece = Piece(arguments.piece)
+    given = [path if path.exists() else None for path in (arguments.rearc, arguments.conceptarc)]
+    try:
+        for name in names:
+            directory = folder(arguments.out, name, arguments.seed)
+            keep_settings(directory, {"train": arguments.train, "rearc": bool(given[0]), "conceptarc": bool(given[1])})
+            if not trained(SYSTEMS[name](), directory, arguments.train, arguments.seed, piece, given):
+                print("\nthe same command continues")
+                return 0
+    except ValueError as error:
+        parser.error(str(error))
+    tasks, truths = held_out_tasks(arguments.limit)
+    with ProcessPoolExecutor(arguments.workers) as crew:
+        for name in names:
+            for seconds in (0.0, arguments.seconds):
+                score(folder(arguments.out, name, arguments.seed), name, seconds, arguments, tasks, truths, crew)
+    text = table(arguments.out)
+    write_whole(arguments.out / "table.md", text.encode())
+    print(f"\n{text}")
+    return 0
+
+
+def folder(out: Path, name: str, seed: int) -> Path:
+    """Where a training lies: checkpoints, weights and marks."""
+    return out / (name if seed == 0 else f"{name}-seed{seed}")
+
+
+@functools.lru_cache(maxsize=1)
+def sources(target: str, rearc: Path | None, conceptarc: Path | None) -> Sources:
+    """The data of all systems: each takes what fits its canvases."""
+    return collect(target, rearc=rearc, conceptarc=conceptarc)
+
+
+def trained(
+    config: TrainConfig, directory: Path, seconds: float, seed: int, piece: Piece, data: list[Path | None]
+) -> bool:
+    """Trains for so many processor seconds, or what is left of them, and leaves a bundle; whether it is there."""
+    if (directory / f"{config.name}.json").is_file():
+        return True
+    if piece.left() <= 0:
+        return False
+    found = sources(config.target, *data)
+    config = replace(config, validate_seconds=seconds / 5)
+    trainer = Trainer(config, found, CPU, seed)
+    if (latest := directory / "latest.pt").is_file():
+        trainer.load_state(torch.load(latest, weights_only=True))
+    print(f"{config.name}: from step {trainer.step}, after {trainer.seconds:.0f} processor seconds", flush=True)
+    log = functools.partial(print, flush=True)
+    if not train(trainer, Limit(seconds), directory, piece=piece.left(), log=log, clock=time.process_time):
+        return False
+    card = {
+        "name": config.name,
+        "target": config.target,
+        "loops": trainer.loops(1.0),
+        "steps": trainer.step,
+        "samples": trainer.samples,
+        "seconds": round(trainer.seconds, 1),
+        "seed": seed,
+        "torch": torch.__version__,
+        "pieces": trainer.pieces,
+        "log": trainer.rows,
+    }
+    checkpoint.save_bundle(directory, config.name, trainer.average, card, found.hashes)
+    (directory / "undecayed.pt").unlink(missing_ok=True)
+    return True
+
+
+def score(directory: Path, name: str, seconds: float, arguments, tasks, truths, crew) -> None:
+    """Leaves the marks of all tasks in the folder, unless they are there."""
+    path = directory / f"marks-{seconds:g}s-{len(tasks)}tasks.json"
+    if path.is_file():
+        return
+    weights = str(directory / f"{SYSTEMS[name]().name}.safetensors")
+    recipe = replace(presets.cpu().adapt, steps=10**6)
+    trial = Trial(weights, None, recipe, seconds, arguments.views, arguments.seed)
+    marks = measured(trial, tasks, truths, crew, f"{name}, {seconds:g} s")
+    rows = {task.id: asdict(mark) for task, mark in zip(tasks, marks, strict=True)}
+    write_whole(path, orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+
+
+def table(out: Path) -> str:
+    """Every system, seed and fine-tuning that there are marks of, as Markdown."""
+    rows = []
+    for path in sorted(out.glob("*/marks-*.json"), key=lambda path: (path.name, path.parent.name)):
+        bundle = next(path.parent.glob("*.safetensors"))
+        card = checkpoint.find(str(bundle)).card
+        marks = [Mark(**mark) for mark in orjson.loads(path.read_bytes()).values()]
+        mean = {key: statistics.mean(getattr(mark, key) for mark in marks) for key in ("nats", "views", "steps")}
+        both = mean_share([mark.both for mark in marks])
+        _, seconds, tasks = path.stem.split("-")
+        rows.append(
+            (
+                path.parent.name,
+                f"{card['parameters']:,}",
+                f"{card['samples']:,}",
+                f"{seconds.removesuffix('s')} s, {tasks.removesuffix('tasks')} tasks",
+                f"{mean['steps']:.0f}",
+                f"{mean['nats']:.3f}",
+                f"{mean['views']:.1%}",
+                f"{both.value:.1%} ({100 * both.low:.1f} to {100 * both.high:.1f})",
+            )
+        )
+    lines = [HEAD, ("---", *["---:"] * (len(HEAD) - 1)), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

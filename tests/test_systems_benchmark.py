@@ -1,0 +1,29 @@
+"""benchmarks/systems.py: trains in pieces that resume, scores with and without fine-tuning, and writes its table."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import systems
+
+
+@pytest.mark.slow
+def test_systems_are_trained_in_pieces_scored_and_tabled(tmp_path, capsys):
+    arguments = ["--only", "nano,ierm-nano", "--train", "3s", "--seconds", "1", "--limit", "2", "--views", "2"]
+    arguments += ["--out", str(tmp_path), "--rearc", str(tmp_path / "none")]
+    assert systems.main([*arguments, "--piece", "1s"]) == 0
+    assert "the same command continues" in capsys.readouterr().out
+    assert not (tmp_path / "table.md").exists()
+    assert systems.main(arguments) == 0
+    rows = (tmp_path / "table.md").read_text().splitlines()
+    assert len(rows) == 2 + 4
+    assert {row.split(" | ")[0].strip("| ") for row in rows[2:]} == {"nano", "ierm-nano"}
+    trained = (tmp_path / "nano" / "nano.safetensors").stat().st_mtime
+    assert systems.main(arguments) == 0  # nothing is done again
+    assert (tmp_path / "nano" / "nano.safetensors").stat().st_mtime == trained
+    with pytest.raises(SystemExit) as wrong:
+        systems.main([*arguments, "--only", "hrm"])
+    assert wrong.value.code == 2
+    assert "no system is called 'hrm'" in capsys.readouterr().err
