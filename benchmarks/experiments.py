@@ -31,6 +31,7 @@ from solver.learn.recipe import AdaptConfig
 from solver.model import unstack
 from solver.options import duration
 from solver.seeds import stable_seed
+from solver.training.files import FILES, add_options, locate
 from solver.training.loop import Limit, train
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
 from solver.training.pretrain import Trainer
@@ -55,8 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--held-out", type=int, help="held-out tasks to fine-tune on (default: 48 on a GPU, else 0)")
     parser.add_argument("--held-out-steps", type=int, default=100, help="fine-tuning steps of each")
     parser.add_argument("--out", type=Path, help="folder (default runs/experiments-PRESET)")
-    parser.add_argument("--rearc", type=Path, default=Path("../shared/data/rearc.npz"))
-    parser.add_argument("--conceptarc", type=Path, default=Path("../shared/data/conceptarc.json"))
+    add_options(parser)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
@@ -69,8 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     lab = Lab(
         directory=arguments.out or Path("runs") / f"experiments-{name}",
         limit=Limit(steps=arguments.steps) if arguments.steps else Limit(seconds=arguments.seconds),
-        rearc=arguments.rearc if arguments.rearc.is_file() else None,
-        conceptarc=arguments.conceptarc if arguments.conceptarc.is_file() else None,
+        files={source: locate(source, getattr(arguments, source), print) for source in FILES},
         held_out=(48 if device.type == "cuda" else 0) if arguments.held_out is None else arguments.held_out,
         held_out_steps=arguments.held_out_steps,
         device=device,
@@ -80,8 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         questions = ask(preset)
         wanted = choose(questions, arguments.only)
         keep_settings(lab.directory, {"preset": name, **lab.settings})
-        if lab.rearc is None:
-            print(f"{arguments.rearc}: is not there, so nothing is trained on RE-ARC")
+        if lab.files["rearc"] is None:
             wanted = {name: config for name, config in wanted.items() if config.rearc_pairs == preset.rearc_pairs}
         done = all(lab.run(name, config, piece) for name, config in wanted.items())
     except (ValueError, OSError) as error:
@@ -147,8 +145,7 @@ class Lab:
 
     directory: Path
     limit: Limit
-    rearc: Path | None
-    conceptarc: Path | None
+    files: dict[str, Path | None]
     held_out: int
     held_out_steps: int
     device: torch.device
@@ -159,7 +156,7 @@ class Lab:
         """What must not change from piece to piece."""
         own = {"seconds": self.limit.seconds, "steps": self.limit.steps, "seed": self.seed}
         own |= {"held_out": self.held_out, "held_out_steps": self.held_out_steps, "device": self.device.type}
-        return own | {"rearc": self.rearc is not None, "conceptarc": self.conceptarc is not None}
+        return own | {source: path is not None for source, path in self.files.items()}
 
     def rows(self) -> dict[str, dict]:
         """The finished experiments' rows by name."""
@@ -213,7 +210,14 @@ class Lab:
         return True
 
     def _sources(self, config: TrainConfig) -> Sources:
-        return _collected(config.target, self.rearc, self.conceptarc, config.max_side, config.rearc_pairs)
+        return _collected(
+            config.target,
+            tuple(self.files.items()),
+            max_side=config.max_side,
+            rearc_pairs=config.rearc_pairs,
+            arcgen_pairs=config.arcgen_pairs,
+            families=config.families,
+        )
 
     def _score_held_out(self, config: TrainConfig, weights: Path, path: Path, piece: Piece) -> bool:
         """Fine-tunes stacks of held-out tasks and writes a line a task, its share of the test outputs hit by two
@@ -256,8 +260,8 @@ class Lab:
 
 
 @functools.lru_cache(maxsize=2)
-def _collected(target: str, rearc, conceptarc, max_side: int, rearc_pairs: int) -> Sources:
-    return collect(target, rearc=rearc, conceptarc=conceptarc, max_side=max_side, rearc_pairs=rearc_pairs)
+def _collected(target: str, files: tuple[tuple[str, Path | None], ...], **what) -> Sources:
+    return collect(target, **dict(files), **what)
 
 
 def _lines(path: Path) -> list[dict]:

@@ -83,7 +83,7 @@ def test_packed_pairs_find_each_grid_and_leave_out_oversized_ones(tmp_path):
     }
     path = tmp_path / "pairs.npz"
     np.savez_compressed(path, **arrays)
-    packed = datasets.rearc(path)
+    packed = datasets.packed_pairs(path)
     assert len(packed) == 2
     assert packed.task.tolist() == [0, 1]
     assert [[g.tolist() for g in packed.pair(i)] for i in range(2)] == [list(grids[0]), list(grids[2])]
@@ -92,10 +92,10 @@ def test_packed_pairs_find_each_grid_and_leave_out_oversized_ones(tmp_path):
 
     np.savez(path, **{**arrays, "cells": arrays["cells"][:-1]})
     with pytest.raises(ValueError, match="do not fit together"):
-        datasets.rearc(path)
+        datasets.packed_pairs(path)
     path.write_bytes(b"rubbish")
     with pytest.raises(ValueError, match="not a file of packed pairs"):
-        datasets.rearc(path)
+        datasets.packed_pairs(path)
 
 
 def test_conceptarc_has_a_solution_for_every_test(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from solver.cli import main
 from solver.results.trial import standing
+from solver.training.files import FILES
 from solver.training.presets import TRAIN_PRESETS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -33,8 +34,9 @@ def test_every_experiment_can_be_trained_and_differs_from_the_preset(name):
 
 
 def test_experiments_stop_go_on_and_end_with_a_table(tmp_path, capsys, monkeypatch):
-    common = ["--toy", "--seconds", "2", "--only", "as-preset,tokens-1", "--device", "cpu", "--rearc", "none"]
-    common += ["--conceptarc", "none", "--held-out", "8", "--held-out-steps", "2", "--out", str(tmp_path)]
+    common = ["--toy", "--seconds", "2", "--only", "as-preset,tokens-1", "--device", "cpu"]
+    common += [word for source in FILES for word in (f"--{source}", "none")]
+    common += ["--held-out", "8", "--held-out-steps", "2", "--out", str(tmp_path)]
     experiments.collect("arc1-eval", max_side=7)  # compiles what would otherwise take the first piece
 
     assert experiments.main([*common, "--piece", "1"]) == 0

@@ -15,6 +15,7 @@ from solver.learn.objective import backward, exact, sample_loss
 from solver.model import MODELS, Network, Step
 from solver.training import command
 from solver.training.corpus import Corpus
+from solver.training.files import FILES, locate
 from solver.training.loop import Limit, save, train
 from solver.training.optimizer import rate_factor
 from solver.training.parallel import World
@@ -24,6 +25,7 @@ from solver.training.sources import collect
 from solver.weights import checkpoint
 
 CPU = torch.device("cpu")
+FAMILIES = ("mini", "1d", "tama")
 DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -34,8 +36,9 @@ def sources():
 
 @pytest.mark.parametrize("target", ["arc1-eval", "arc2-eval"])
 def test_nothing_is_trained_on_that_shares_a_pair_with_what_is_scored_or_held_out(target):
-    rearc, concept = DATA / "rearc.npz", DATA / "conceptarc.json"
-    found = collect(target, rearc=rearc if rearc.exists() else None, conceptarc=concept if concept.exists() else None)
+    paths = {source: DATA / name for source, name in FILES.items()}
+    found = collect(target, **{s: p for s, p in paths.items() if p.exists()}, families=FAMILIES)
+    assert set(found.pairs.task.tolist()) == set(range(len(found.pairs.ids)))  # no row that is never trained
     again = canonical_hashes(found.pairs.shapes, found.pairs.cells, found.pairs.offsets)
     np.testing.assert_array_equal(again, found.hashes)
     scored, train1 = datasets.load(target), datasets.load("arc1-train")
@@ -128,6 +131,8 @@ def test_a_training_may_begin_with_the_weights_of_a_bundle_and_owns_up_to_its_pa
     for network in (trainer.network, trainer.average):
         for name, value in checkpoint.load(str(start.path)).state_dict().items():
             assert torch.equal(network.state_dict()[name], value.expand_as(network.state_dict()[name])), name
+    shallow = checkpoint.save_bundle(tmp_path, "shallow", checkpoint.load("random:toy"), {"loops": 1}, foreign)
+    trainer.start_from(shallow)  # trained with fewer loop steps than it has embeddings for
     with pytest.raises(ValueError, match="holds another model"):
         Trainer(replace(toy(), model=replace(toy().model, loops=3)), sources, CPU).start_from(start)
 
@@ -138,8 +143,7 @@ def test_a_training_may_begin_with_the_weights_of_a_bundle_and_owns_up_to_its_pa
             tmp_path / name,
             resume=False,
             init=init,
-            rearc=None,
-            conceptarc=None,
+            files={},
             device="cpu",
             seed=0,
             log=lambda line: None,
@@ -167,8 +171,7 @@ def test_the_same_command_begins_goes_on_and_ends(tmp_path, sources, monkeypatch
             tmp_path,
             resume=False,
             go_on=True,
-            rearc=None,
-            conceptarc=None,
+            files={},
             device="cpu",
             seed=0,
             piece=piece,
@@ -290,3 +293,18 @@ def test_two_processes_train_as_one_with_the_joint_batch(tmp_path, sources):
     assert set(alone) == set(together)
     for name, gradient in alone.items():
         torch.testing.assert_close(together[name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_a_data_file_that_is_named_must_exist_and_one_that_is_not_is_done_without(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TINYARC_DATA", raising=False)
+    heard = []
+    assert locate("arcgen", None, heard.append) is None
+    assert heard == ["arcgen.npz is not here, so it is done without: tinyarc data arcgen makes it (docs/data.md)"]
+    with pytest.raises(ValueError, match="there is no such file"):
+        locate("arcgen", Path("elsewhere.npz"), heard.append)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "arcgen.npz").touch()
+    assert locate("arcgen", None, heard.append) == Path("data/arcgen.npz")
+    assert locate("arcgen", Path("none"), heard.append) is None
+    assert len(heard) == 1

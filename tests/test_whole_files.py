@@ -28,7 +28,7 @@ def test_a_kill_between_the_files_of_a_bundle_does_not_block_the_same_command(tm
 
     def again(steps):
         limit = Limit(steps=steps)
-        where = {"rearc": None, "conceptarc": None, "device": "cpu"}
+        where = {"files": {}, "device": "cpu"}
         return command.train_bundle(
             toy(), limit, tmp_path, resume=False, go_on=True, seed=0, log=lambda line: None, **where
         )

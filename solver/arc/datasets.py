@@ -125,10 +125,11 @@ def conceptarc(path: str | Path) -> DataSet:
     return _data_set("conceptarc", raw, str(path))
 
 
-def rearc(path: str | Path) -> PackedPairs:
-    """RE-ARC from an .npz with the arrays ids, task, shapes and cells; ValueError if it is not such a file.
+def packed_pairs(path: str | Path) -> PackedPairs:
+    """RE-ARC, ARC-GEN or other pairs from an .npz with the arrays ids, task, shapes and cells (docs/data.md);
+    ValueError if it is not such a file.
 
-    Pairs with a side above 30, which one of the generators makes now and then, are left out.
+    Pairs with a side above 30, which one of RE-ARC's generators makes now and then, are left out.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -145,6 +146,17 @@ def rearc(path: str | Path) -> PackedPairs:
         raise ValueError(f"{path}: holds an empty grid or a colour above 9")
     offsets = np.concatenate([[0], ends[:-1]])
     return PackedPairs(ids, task, shapes, cells, offsets).keep(shapes.max(axis=1) <= MAX_SIDE)
+
+
+def packed_hash(path: str | Path) -> str:
+    """sha256 (hex) over ids, task, shapes and cells of a file of packed pairs, however it is compressed."""
+    digest = hashlib.sha256()
+    with np.load(path, allow_pickle=False) as arrays:
+        for key in ("ids", "task", "shapes", "cells"):
+            array = np.ascontiguousarray(arrays[key])
+            kind = array.dtype.str if array.dtype.kind == "U" else array.dtype.newbyteorder("<").str
+            digest.update(f"{key} {kind} {array.shape}\n".encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def export(name: str, directory: str | Path) -> DataSet:

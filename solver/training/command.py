@@ -18,6 +18,7 @@ from solver.device import pick_device, prepare
 from solver.options import Command, duration
 from solver.provenance import commit
 from solver.text import aligned
+from solver.training.files import FILES, add_options, locate
 from solver.training.loop import Limit, train
 from solver.training.parallel import World
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
@@ -36,8 +37,7 @@ def train_bundle(
     go_on: bool = False,
     warm: bool = False,
     init: str | None = None,
-    rearc: Path | None,
-    conceptarc: Path | None,
+    files: dict[str, Path | None],
     device: str,
     seed: int,
     piece: float | None = None,
@@ -50,7 +50,8 @@ def train_bundle(
     the longer schedule has there. With `go_on` it resumes if there is something to resume, begins if not, and
     returns the finished bundle if there is one. A new training may begin with the weights of the bundle `init`.
     With `piece` it stops after that many seconds, ready to be resumed, and returns None. Under `torchrun` all
-    processes train together and the first one returns the bundle.
+    processes train together and the first one returns the bundle. `files`: a path for each of `files.FILES`, None to
+    look for it in the usual places and do without if it is not there.
     ValueError if there is nothing to resume, for missing data, or for an `init` that saw what it will be scored on.
     """
     begun = time.monotonic()
@@ -69,10 +70,14 @@ def train_bundle(
         log = lambda line: None  # noqa: E731
     code = commit()
     sources = collect(
-        config.target, rearc=rearc, conceptarc=conceptarc, max_side=config.max_side, rearc_pairs=config.rearc_pairs
+        config.target,
+        **{source: locate(source, files.get(source), log) for source in FILES},
+        max_side=config.max_side,
+        rearc_pairs=config.rearc_pairs,
+        arcgen_pairs=config.arcgen_pairs,
+        families=config.families,
     )
-    counts = ", ".join(f"{name} {count}" for name, count in sources.counts.items())
-    log(f"{len(sources.pairs)} pairs of {len(sources.pairs.ids)} tasks ({counts})")
+    log(sources.account())
     trainer = Trainer(config, sources, where, seed, world)
     if resume:
         trainer.load_state(_resumable(directory, config.name, limit, where, warm))
@@ -92,6 +97,8 @@ def train_bundle(
         "target": config.target,
         "data": sources.provenance,
         "pairs": sources.counts,
+        "dropped": sources.dropped,
+        "tasks": len(sources.pairs.ids),
         "held_out": "64 ARC-1 training tasks, see solver.arc.datasets.held_out",
         "loops": trainer.loops(1.0),
         "steps": trainer.step,
@@ -184,8 +191,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--continue", dest="go_on", action="store_true", help="resume if there is a checkpoint")
     parser.add_argument("--init", metavar="BUNDLE", help="a new training begins with these weights")
     parser.add_argument("--warm", action="store_true", help="with --resume: extend from the decayed weights")
-    parser.add_argument("--rearc", type=Path, default=Path("../shared/data/rearc.npz"))
-    parser.add_argument("--conceptarc", type=Path, default=Path("../shared/data/conceptarc.json"))
+    add_options(parser)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
 
@@ -201,8 +207,7 @@ def _run(arguments: argparse.Namespace) -> None:
         go_on=arguments.go_on,
         warm=arguments.warm,
         init=arguments.init,
-        rearc=arguments.rearc,
-        conceptarc=arguments.conceptarc,
+        files={source: getattr(arguments, source) for source in FILES},
         device=arguments.device,
         seed=arguments.seed,
         piece=arguments.piece,

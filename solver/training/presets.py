@@ -22,6 +22,8 @@ class TrainConfig:
     batch_cells: int = 6144  # canvas cells in a batch, whatever the size
     max_side: int = 30  # of a grid that is trained on
     rearc_pairs: int = 1000  # of a RE-ARC generator, at most
+    arcgen_pairs: int = 500  # of an ARC-GEN generator, at most
+    families: tuple[str, ...] = ()  # of more.npz: mini, 1d, tama, diva
     optimizer: str = "muon"  # for the blocks' matrices: muon or adamw
     lr: float = 1e-3  # peak rate
     task_lr: float = 3e-3  # peak rate of the task tokens

@@ -71,7 +71,7 @@ class Trainer:
     def start_from(self, bundle: Bundle) -> None:
         """Begins with a bundle's weights, every task with its mean task tokens. The bundle's hashes are kept, for
         its pairs count as trained on from now on. ValueError if it holds another model."""
-        network = checkpoint.load(str(bundle.path))
+        network = checkpoint.load(str(bundle.path), loops=self.config.model.loops)
         if network.config != self.config.model:
             raise ValueError(f"{bundle.path}: holds another model, {bundle.card['model']}")
         weights = network.state_dict()
@@ -257,5 +257,6 @@ def plain_config(config: TrainConfig) -> dict:
     """What decides the course of the training, as plain values; the model apart."""
     plain = dataclasses.asdict(config)
     plain["mix"] = {str(size): share for size, share in config.mix.items()}
+    plain["families"] = list(config.families)
     apart = ("model", "validate_seconds", "checkpoint_seconds", "bundle_dtype")
     return {key: plain[key] for key in plain if key not in apart}

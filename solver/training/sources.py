@@ -2,13 +2,15 @@
 
 For weights scored on an evaluation set, nothing is trained on that shares a pair with it, where two pairs
 are the same if D4 and a recolouring carry one into the other. A *task* of ARC that shares a pair is dropped
-whole, with its RE-ARC generator (for ARC-1 these are 40853293 and caa06a1f); so are the tasks held out for
-tuning. Of what remains, single pairs that meet a held-out or validation pair are dropped too.
+whole, with its generators in RE-ARC and ARC-GEN (for ARC-1 these are 40853293 and caa06a1f); so are the tasks held
+out for tuning. Of what remains, single pairs that meet a scored, held-out or validation pair are dropped too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +24,31 @@ TARGETS = ("arc1-eval", "arc2-eval")
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """`pairs`: everything trained on, `pairs.ids` the rows of the task table; `hashes` uint64 (P,) of them;
-    `validation`: the test pairs of ARC-1 training tasks that are trained on, never trained on themselves;
-    `provenance`: data set name -> content hash or description; `counts`: pairs by source."""
+    """All that a training sees, and an account of it."""
 
+    # everything trained on; `pairs.ids` are the rows of the task table, each with at least one pair
     pairs: PackedPairs
+    # uint64 (P,), the canonical hash of each pair
     hashes: np.ndarray
+    # test pairs of ARC-1 training tasks that are trained on, never trained on themselves
     validation: PackedPairs
+    # data set -> content hash or description
     provenance: dict[str, str]
+    # source -> pairs of it
     counts: dict[str, int]
+    # source -> reason -> pairs of it that are left out
+    dropped: dict[str, dict[str, int]]
+
+    def account(self) -> str:
+        """Both counts as text, a line each."""
+        lines = [
+            f"{len(self.pairs)} pairs of {len(self.pairs.ids)} tasks: "
+            + ", ".join(f"{name} {count}" for name, count in self.counts.items())
+        ]
+        for name, reasons in self.dropped.items():
+            if reasons:
+                lines.append(f"left out of {name}: " + ", ".join(f"{n} {why}" for why, n in reasons.items()))
+        return "\n".join(lines)
 
 
 def collect(
@@ -38,13 +56,18 @@ def collect(
     *,
     rearc: str | Path | None = None,
     conceptarc: str | Path | None = None,
+    arcgen: str | Path | None = None,
+    more: str | Path | None = None,
     max_side: int = 30,
     rearc_pairs: int = 1000,
+    arcgen_pairs: int = 500,
+    families: tuple[str, ...] = (),
 ) -> Sources:
     """All pairs with no side above `max_side` that weights scored on `target` may see.
 
-    `rearc` and `conceptarc` are the paths of those sets, None to do without; at most `rearc_pairs` of each
-    generator are taken, in file order.
+    `rearc`, `conceptarc`, `arcgen` and `more` are the paths of those sets, None to do without; at most `rearc_pairs`
+    and `arcgen_pairs` of each generator are taken, in file order. Of `more` the `families` are taken, the first parts
+    of its ids: mini, 1d, tama (one task a kind of task) or diva. ValueError for what is not so.
     """
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}; choose from {', '.join(TARGETS)}")
@@ -55,8 +78,8 @@ def collect(
     provenance = {f"not in {target}": scored.content_hash}
 
     parts: list[tuple[str, PackedPairs]] = []
-    clean1 = _clean(train1, forbidden)
-    usable = [i for i in clean1 if i not in held_out]
+    dropped: dict[str, Counter[str]] = {}
+    usable = [i for i in _clean(train1, forbidden) if i not in held_out]
     held = _all_hashes(train1, held_out)
     parts.append(("arc1-train", _support_pairs(train1, usable)))
     validation = _test_pairs(train1, usable)
@@ -79,24 +102,68 @@ def collect(
         parts.append(("conceptarc", _support_pairs(concepts, ids)))
         parts.append(("conceptarc tests", _test_pairs(concepts, ids)))
         provenance["conceptarc"] = concepts.content_hash
-    if rearc is not None:
-        generated = datasets.rearc(rearc)
-        row = np.isin(generated.ids, usable)[generated.task] & (_rank(generated.task) < rearc_pairs)
-        parts.append(("rearc", generated.keep(row)))
-        provenance["rearc"] = f"{rearc_pairs} pairs a generator"
+    for name, path, most in (("rearc", rearc, rearc_pairs), ("arcgen", arcgen, arcgen_pairs)):
+        if path is None:
+            continue
+        generated = datasets.packed_pairs(path)
+        dropped[name] = Counter()
+        generated = _keep(generated, ~np.isin(_ids(generated), list(held_out)), dropped[name], "of held-out tasks")
+        generated = _keep(generated, np.isin(_ids(generated), [*usable, *fresh]), dropped[name], "of leaking tasks")
+        generated = _keep(generated, _rank(generated.task) < most, dropped[name], f"above {most} a generator")
+        parts.append((name, generated))
+        provenance[name] = f"{most} pairs a generator, sha256 {datasets.packed_hash(path)}"
+    if more is not None and families:
+        collection = datasets.packed_pairs(more)
+        dropped["more"] = Counter()
+        present = {i.partition("/")[0] for i in collection.ids.tolist()}
+        if unknown := set(families) - present:
+            raise ValueError(
+                f"{more}: has no tasks of {', '.join(sorted(unknown))}, only of {', '.join(sorted(present))}"
+            )
+        wanted = np.array([i.partition("/")[0] in families for i in collection.ids.tolist()])
+        collection = _keep(collection, wanted[collection.task], dropped["more"], "of families not chosen")
+        parts.append(("more", _grouped(collection)))
+        provenance["more"] = f"{', '.join(families)}, sha256 {datasets.packed_hash(more)}"
 
-    rows = {task_id: row for row, task_id in enumerate(sorted({i for _, p in parts for i in p.ids}))}
     not_trained = np.concatenate([forbidden, held, _hashes(validation)])
     kept, hashes, counts = [], [], {}
     for name, part in parts:
-        part = part.keep(part.shapes.max(axis=1, initial=0) <= max_side)
-        own = _hashes(part)
-        fine = ~np.isin(own, not_trained)
-        kept.append(part.keep(fine))
-        hashes.append(own[fine])
+        reasons = dropped.setdefault(name, Counter())
+        part = _keep(part, part.shapes.max(axis=1, initial=0) <= max_side, reasons, f"with a side above {max_side}")
+        hashed = _hashes(part)
+        fine = ~np.isin(hashed, not_trained)
+        kept.append(_keep(part, fine, reasons, "equal to a scored, held-out or validation pair"))
+        hashes.append(hashed[fine])
         counts[name] = int(fine.sum())
-    validation = validation.keep(validation.shapes.max(axis=1) <= max_side)
-    return Sources(_join(kept, rows), np.concatenate(hashes), _join([validation], rows), provenance, counts)
+    rows = {task_id: row for row, task_id in enumerate(sorted({i for part in kept for i in set(_ids(part).tolist())}))}
+    validation = validation.keep((validation.shapes.max(axis=1) <= max_side) & np.isin(_ids(validation), list(rows)))
+    return Sources(
+        _join(kept, rows),
+        np.concatenate(hashes),
+        _join([validation], rows),
+        provenance,
+        counts,
+        {name: dict(reasons) for name, reasons in dropped.items()},
+    )
+
+
+def _keep(pairs: PackedPairs, mask: np.ndarray, dropped: Counter[str], why: str) -> PackedPairs:
+    """The pairs of `mask`, bool (P,); the others are counted as dropped."""
+    if count := int((~mask).sum()):
+        dropped[why] += count
+    return pairs.keep(mask)
+
+
+def _ids(pairs: PackedPairs) -> np.ndarray:
+    """The task id of every pair, str (P,)."""
+    return pairs.ids[pairs.task]
+
+
+def _grouped(pairs: PackedPairs) -> PackedPairs:
+    """With one task for all of tama's that differ in their number alone: `tama/KIND_7` becomes `tama/KIND`."""
+    names = [re.sub(r"_?\d+$", "", i) if i.startswith("tama/") else i for i in pairs.ids.tolist()]
+    ids, task = np.unique(np.array(names, dtype=np.str_), return_inverse=True)
+    return replace(pairs, ids=ids, task=task[pairs.task].astype(np.uint16))
 
 
 def _clean(data: datasets.DataSet, forbidden: np.ndarray) -> list[str]:
@@ -146,7 +213,7 @@ def _join(parts: list[PackedPairs], rows: dict[str, int]) -> PackedPairs:
     """One table, task numbers being `rows`; only the cells in use are copied."""
     task, shapes, cells, offsets, end = [], [], [], [], 0
     for part in parts:
-        number = np.array([rows[i] for i in part.ids], dtype=np.int64)
+        number = np.array([rows.get(i, -1) for i in part.ids.tolist()], dtype=np.int64)
         sides = part.shapes.astype(np.int64)
         length = sides[:, 0] * sides[:, 1] + sides[:, 2] * sides[:, 3]
         start = np.cumsum(length) - length
