@@ -3,12 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: solve test report check experiments pretrain evaluate rehearse wheelhouse clean
+.PHONY: solve test quick report check experiments pretrain evaluate rehearse wheelhouse clean
 solve: $(READY)
 	$(BIN)/tinyarc demo
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# The tests that take seconds each, under a minute in all.
+quick: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
 
 # The newest run as a page, in the browser. RUN=runs/... for another one.
 report: $(READY)
@@ -16,6 +20,8 @@ report: $(READY)
 
 check: $(READY)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Training at scale, see docs/training.md. Each stops by itself after at most 9 minutes; the same command goes on.
 PRESET ?= base
