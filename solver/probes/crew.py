@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
 
 from solver.arc.tasks import Task
 from solver.learn.canvas import task_canvas
+from solver.model import Network
 from solver.presets import SolveConfig
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.catalogue import PROBES
@@ -42,7 +46,8 @@ def run(
     for part in groups(tasks, PROBES[name].group):
         jobs.append(Job(tuple(task.id for task in part), max(task_canvas(task, only) for task in part)))
     runner = functools.partial(_measure, name=name, seconds=seconds)
-    arms, errors = {}, {}
+    arms: dict[str, dict[Key, Arm]] = {}
+    errors: dict[str, str] = {}
     starters = [
         functools.partial(LocalProcess, WorkerSettings(config, seed, device, threads, runner)) for device in devices
     ]
@@ -52,17 +57,34 @@ def run(
                 if "error" in outcome.row:
                     errors[outcome.task_id] = outcome.row["error"]
                 else:
-                    arms[outcome.task_id] = outcome.row["arms"]
+                    assert isinstance(outcome, _Probed)
+                    arms[outcome.task_id] = outcome.arms
             listen(len(arms) + len(errors))
     return {task.id: arms[task.id] for task in tasks if task.id in arms}, errors
 
 
+@dataclass
+class _Probed(Outcome):
+    """A task and its arms."""
+
+    arms: dict[Key, Arm]
+
+
 def _measure(
-    network, tasks: list[Task], job: Job, config: SolveConfig, *, seed, device, dtype, name: str, seconds
-) -> list[Outcome]:
+    network: Network,
+    tasks: list[Task],
+    job: Job,
+    config: SolveConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    name: str,
+    seconds: float | None,
+) -> Sequence[Outcome]:
     """What a worker does with a job. An error costs the tasks of its group."""
     try:
         arms = PROBES[name].measure(Bench(config, seconds, seed, device, dtype), network, tasks)
     except Exception as error:  # a bug too: it costs these tasks, the others are measured
         return [failed(task.id, job.copy, error) for task in tasks]
-    return [Outcome(task.id, {"task": task.id, "arms": arms[task.id]}, None) for task in tasks]
+    return [_Probed(task.id, {"task": task.id, "copy": job.copy}, None, arms[task.id]) for task in tasks]

@@ -63,7 +63,7 @@ class Planner:
         margin: float = 2.0,
     ) -> None:
         self.config, self.budget, self.workers, self.margin = config, budget, workers, margin
-        self.states = {task_id: _State(task_id, sizes[task_id]) for task_id in sorted(sizes, key=sizes.get)}
+        self.states = {task_id: _State(task_id, sizes[task_id]) for task_id in sorted(sizes, key=sizes.__getitem__)}
         self.inputs, self.speeds = inputs or {}, Speeds()
         self.returned: list[Job] = []
         self.again = 0
@@ -115,25 +115,25 @@ class Planner:
             return None
         back = self._fitting(left)
         if self.budget.seconds is None:
-            return self._begin(worker, back or self._job(self._first(), None), back)
+            first = self._first()
+            return self._begin(worker, back or (self._job(first, None) if first else None), back)
         free = max(0.0, left * self.workers - self._busy(worker))
         if back:
-            job = back
-            share = self._fair(job) if job.copy else self.config.first_share * self._fair(job)
-            job = replace(job, seconds=min(left, max(share, self._least(job))))
+            job, share = back, self._fair(back) if back.copy else self.config.first_share * self._fair(back)
+            seconds = max(share, self._least(back))
         elif first := self._first():
             window = self.config.first_share * self.budget.seconds
             early = max(0.0, window - self.budget.elapsed())
             job = self._job(first, early * self.workers - self._busy(worker), sum(state.size for state in first))
             # A start-up that used the window up must not leave the first answers without any time.
             floor = max(0.5 * self.config.first_share * self._fair(job), self._least(job))
-            job = replace(job, seconds=min(left, max(min(job.seconds, early), floor)))
+            seconds = max(min(job.seconds or 0.0, early), floor)
+        elif bought := self._bought(free):
+            job, seconds = bought, bought.seconds or 0.0
         else:
-            job = self._bought(free)
-            job = job and replace(job, seconds=min(left, job.seconds))
-        if job is None or job.seconds < self._least(job):
             return None
-        return self._begin(worker, job, back)
+        seconds = min(left, seconds)
+        return None if seconds < self._least(job) else self._begin(worker, replace(job, seconds=seconds), back)
 
     def _begin(self, worker: int, job: Job | None, back: Job | None) -> Job | None:
         if back is not None:
@@ -188,10 +188,8 @@ class Planner:
         step = step or self._fair(Job((state.task_id,), state.size)) / self.config.budget_steps
         return Bid(state.size, state.steps, state.copies, step / self.config.adapt_share, views)
 
-    def _job(self, states: list[_State], seconds: float | None, weight: float = 0.0) -> Job | None:
+    def _job(self, states: list[_State], seconds: float | None, weight: float = 0.0) -> Job:
         """The first of these tasks and others like it as one stack, and their part of `seconds` by weight."""
-        if not states:
-            return None
         size, copy = states[0].size, states[0].copies
         # Without a budget stacks, and so rounding, must not depend on the number of workers.
         workers = 1 if self.budget.seconds is None else self.workers
@@ -210,6 +208,7 @@ class Planner:
 
     def _fair(self, job: Job) -> float:
         """A job's part of all worker seconds of the budget, by weight."""
+        assert self.budget.seconds is not None
         return self.budget.seconds * self.workers * job.size * len(job.task_ids) / self._total
 
     def _least(self, job: Job) -> float:

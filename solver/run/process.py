@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from solver.arc.tasks import Task
 from solver.device import compute_dtype, pick_device, prepare
 from solver.presets import SolveConfig
-from solver.run.job import Outcome, run_job
+from solver.run.job import run_job
 from solver.run.schedule import Job
 from solver.weights import checkpoint
 
@@ -39,10 +39,11 @@ class Ending(NamedTuple):
 class WorkerProcess(Protocol):
     """A process that does jobs. It says READY once its weights are loaded, and then answers each job with outcomes."""
 
-    channel: Any
-    """What becomes ready, for the `wait` that goes with this kind of process, when there is something to receive."""
+    @property
+    def channel(self) -> Any:
+        """What becomes ready, for the `wait` of this kind of process, when there is something to receive."""
 
-    def send(self, tasks: list[Task], job: Job) -> None:
+    def send(self, tasks: list[Any], job: Job) -> None:
         """Hands out a job. OSError if the process is gone; whoever waits then hears that too."""
 
     def receive(self) -> Any:
@@ -60,7 +61,7 @@ class WorkerSettings:
     seed: int  # of the run
     device: str  # auto, cpu, cuda:1 ...
     threads: int  # CPU threads of the process
-    runner: Callable[..., list[Outcome]] = run_job  # does a job, as `solver.run.job.run_job` does
+    runner: Callable[..., Any] = run_job  # does a job, as `solver.run.job.run_job` does, and returns what is sent back
 
 
 class _Crash(NamedTuple):
@@ -163,5 +164,7 @@ def _last_message(pipe: Connection) -> Iterator[None]:
 
 
 def _die_with_parent() -> None:
-    wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
     os._exit(1)

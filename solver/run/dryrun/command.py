@@ -160,8 +160,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    names = ("profile", "budget", "weights", "steps", "views", "leave_one_out", "device", "workers", "limit")
-    names += ("easy", "run_as", "faults", "svg")
+    names = ["profile", "budget", "weights", "steps", "views", "leave_one_out", "device", "workers", "limit"]
+    names += ["easy", "run_as", "faults", "svg"]
     print(dry_run(arguments.challenges, **{name: getattr(arguments, name) for name in names}))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -62,12 +63,12 @@ class Operations:
     score: float
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += 1
         return function(*args, **(kwargs or {}))
 
@@ -77,7 +78,8 @@ def scoring(
 ) -> Callable[[int], torch.Tensor]:
     """A function that scores a number of candidates under `views` views, as `solver.learn.predict.predict` does with
     those it has found; how many that would be depends on what the network has learned."""
-    drawn, place = (part.to(device) for part in draw_views(task, 0, size, replace(config, views=views), 0))
+    drawn, place = draw_views(task, 0, size, replace(config, views=views), 0)
+    drawn, place = drawn.to(device), place.to(device)
     log_probs = torch.zeros(views, size, size, TOKENS, device=device)
     return lambda count: likelihoods(pack([task.support[0].output] * count, device), log_probs, drawn, place, size)
 
@@ -85,7 +87,7 @@ def scoring(
 def count_operations(network: Network, task: Task, size: int, config: SolveConfig) -> Operations:
     """Counted by adapting to one task and predicting a few views, on the CPU with small batches."""
     device = torch.device("cpu")
-    where = {"device": device}
+    where: dict[str, Any] = {"device": device}
     slots, recipe = [Slot(task.support, 0)], replace(config.adapt, batch=1, patience=10**6)
     counts = []
     for steps in (1, 3):
@@ -97,13 +99,15 @@ def count_operations(network: Network, task: Task, size: int, config: SolveConfi
 
     def looked(views: int, chunk: int) -> int:
         large = math.ceil(chunk * max(1.0, (size / 16) ** 2))  # which `look` makes smaller again
-        with _Counter() as counter:
+        counter = _Counter()
+        with counter:
             predict(single, task, 0, size, replace(config.predict, views=views, chunk=large, scored=1), seed=0, **where)
         return counter.count
 
     def scored(candidates: int) -> int:
         run = scoring(task, size, config.predict, 4, device)
-        with _Counter() as counter:
+        counter = _Counter()
+        with counter:
             run(candidates)
         return counter.count
 

@@ -7,13 +7,13 @@ import itertools
 import statistics
 import time
 from dataclasses import replace
-from multiprocessing.connection import wait
-from typing import Any
+from multiprocessing.connection import Connection, wait
+from typing import Any, cast
 
 import torch
 
 from solver.arc.tasks import Task
-from solver.learn.adapt import adapt, look_every
+from solver.learn.adapt import Adapted, adapt, look_every
 from solver.learn.batches import Slot
 from solver.learn.predict import chunk_views, predict, trace
 from solver.model import Network, unstack
@@ -39,7 +39,7 @@ def measure(by_size: dict[int, list[Task]], settings: list[WorkerSettings]) -> M
         ready = []
         starting = {process.channel: process for process in processes}
         while starting:
-            for channel in wait(list(starting)):
+            for channel in cast(list[Connection], wait(list(starting))):
                 if _hear(starting[channel]) == READY:
                     ready.append(time.monotonic() - begun)
                     del starting[channel]
@@ -77,7 +77,7 @@ def _measure_size(
 ) -> Cost:
     """In place of `solver.run.job.run_job`: the costs on canvases of the job's size, its tasks being one stack."""
     assert job.seconds is not None
-    where = {"device": device, "dtype": dtype}
+    where: dict[str, Any] = {"device": device, "dtype": dtype}
     slots = [Slot(task.support, seed + index) for index, task in enumerate(tasks)]
     setup, full, adapted = _steps(network, slots, job, config, where)
     step = 0.0
@@ -113,7 +113,9 @@ def _measure_size(
     )
 
 
-def _steps(network, slots, job: Job, config: SolveConfig, where: dict):
+def _steps(
+    network: Network, slots: list[Slot], job: Job, config: SolveConfig, where: dict[str, Any]
+) -> tuple[float, float, Adapted]:
     """Seconds before the first step and of a step, and the adapted stack. Two steps to warm up, then some more."""
     pauses, every = [], look_every(where["device"])
     for recipe, seconds in (

@@ -58,7 +58,7 @@ def by_size(
     result: Result, machine: Machine, sizes: dict[str, int], stacks: dict[int, int], bytes: dict[int, float] | None
 ) -> str:
     """The canvases: step and view as a task's share of its stack's, over the whole run. `bytes`: of a stack."""
-    spent = defaultdict(lambda: [0.0, 0, 0.0, 0])
+    spent: dict[int, list[float]] = defaultdict(lambda: [0.0, 0, 0.0, 0])
     for row in result.rows:
         if "error" not in row:
             total = spent[row["canvas"]]

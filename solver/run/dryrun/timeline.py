@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from solver.plot import COLORS
-from solver.run.dryrun.simulate import Result
+from solver.run.dryrun.simulate import Box, Result
 
 STARTING, LOST = "#9a9a9a", "#000000"
 
@@ -13,6 +13,7 @@ STARTING, LOST = "#9a9a9a", "#000000"
 def draw(result: Result, workers: int, budget: float | None, share: float, title: str, path: Path) -> None:
     """Writes an SVG. Colours are copy numbers, the last one for all further copies; black is work that was lost."""
     import matplotlib
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -20,7 +21,7 @@ def draw(result: Result, workers: int, budget: float | None, share: float, title
     with matplotlib.rc_context({"svg.hashsalt": "tinyarc", "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(9.0, 1.7 + 0.45 * workers), layout="constrained", facecolor="white")
         axes = figure.add_subplot()
-        handles = []
+        handles: list[Artist] = []
         for label, color, boxes in _groups(result):
             for worker in range(workers):
                 spans = [(box.start / unit, (box.end - box.start) / unit) for box in boxes if box.worker == worker]
@@ -46,7 +47,7 @@ def draw(result: Result, workers: int, budget: float | None, share: float, title
         figure.savefig(path, format="svg", metadata={"Date": None, "Title": title})
 
 
-def _groups(result: Result) -> list[tuple[str, str, list]]:
+def _groups(result: Result) -> list[tuple[str, str, list[Box]]]:
     """(label, color, boxes) of all that is drawn alike; groups without boxes are left out."""
     last = len(COLORS) - 1
     groups = [("start-up", STARTING, [box for box in result.boxes if box.copy is None])]
