@@ -83,7 +83,7 @@ def test_a_copy_that_diverges_fails_alone(monkeypatch):
     whole = StackedAdamW.step
 
     def spoil(self, factor):
-        if self.count == 0:
+        if self.updates == 0:
             self.parameters[0].grad[0] = float("nan")
         whole(self, factor)
 

@@ -86,8 +86,15 @@ def adapt(
             statistics.append(statistics_of(loss, exact(logits, batch.target), optimizer.lost()))
         progress.record(held, torch.stack(statistics).cpu(), clock())
     _write_back(result, working, held.to(device))
-    lists = (t.tolist() for t in (progress.taken, progress.smooth, progress.settled, progress.failed))
-    return Adapted(result, *lists, clock() - begun)
+    assert progress.smooth is not None
+    return Adapted(
+        result,
+        progress.taken.tolist(),
+        progress.smooth.tolist(),
+        progress.settled.tolist(),
+        progress.failed.tolist(),
+        clock() - begun,
+    )
 
 
 ENDED = 0.25

@@ -69,8 +69,10 @@ class Batches:
         def stacked(tensor: torch.Tensor | None) -> torch.Tensor | None:
             return None if tensor is None else tensor.unflatten(0, shape)
 
+        canvas, target = render_plan(self.table, plan, self.size)
         return Batch(
-            *(tensor.unflatten(0, shape) for tensor in render_plan(self.table, plan, self.size)),
+            canvas.unflatten(0, shape),
+            target.unflatten(0, shape),
             plan.views.elements.unflatten(0, shape),
             plan.views.palettes.unflatten(0, shape),
             stacked(rendered_examples(self.table, plan, self.size)),

@@ -149,7 +149,7 @@ def cell_log_probs(log_probs: torch.Tensor, place: Placement) -> torch.Tensor:
     most = int(place.scale.max()) if count else 1
     batch = torch.arange(count, device=log_probs.device)[:, None, None]
     total = torch.zeros_like(log_probs)
-    inside = None
+    inside = torch.ones_like(log_probs[..., 0], dtype=torch.bool)
     for dy in range(most):
         for dx in range(most):
             y = place.top[:, None] + line * place.scale[:, None] + dy
@@ -158,7 +158,7 @@ def cell_log_probs(log_probs: torch.Tensor, place: Placement) -> torch.Tensor:
             here = log_probs[batch, y.clamp(max=size - 1)[:, :, None], x.clamp(max=size - 1)[:, None, :]]
             total += here * part[:, None, None, None]
             fits = ((y < size)[:, :, None] & (x < size)[:, None, :]) | ~part[:, None, None]
-            inside = fits if inside is None else inside & fits
+            inside = inside & fits
     total = total / (place.scale**2)[:, None, None, None]
     nowhere = torch.full((TOKENS,), float("-inf"), device=log_probs.device, dtype=log_probs.dtype)
     nowhere[BACKGROUND] = 0.0

@@ -205,7 +205,8 @@ def answers(log_probs: torch.Tensor, views: Views, place: Placement) -> list[tup
     """What V views say, from the log-probabilities of their canvases, (V, size, size, 12): of each the grid, with its
     view undone, and the mean nats per cell; None where the canvas is no grid. `views` may be on the CPU."""
     decoded = decode(cell_log_probs(log_probs, place)).cpu()
-    back, found = views.to("cpu").inverse(), []
+    back = views.to("cpu").inverse()
+    found: list[tuple[Grid, float] | None] = []
     for view, valid in enumerate(decoded.valid.tolist()):
         grid = decoded.grid(view) if valid else None
         if grid is None or max(grid.shape) > MAX_SIDE:

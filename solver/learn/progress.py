@@ -36,7 +36,8 @@ class SlotProgress:
     def rates(self, steps: int) -> torch.Tensor:
         """Shares of the peak rates for the next `steps` steps, as far as can be foreseen: float32 (K, N), with K below
         `steps` where all will have ended before. At least one slot must be active."""
-        progress, taken, table = self.progress.clone(), self.taken.clone(), []
+        progress, taken = self.progress.clone(), self.taken.clone()
+        table: list[torch.Tensor] = []
         while len(table) < steps:
             active = (progress < 1.0 - NEARLY) & ~self.failed
             if table and not active.any():

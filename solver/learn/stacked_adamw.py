@@ -15,6 +15,11 @@ def rows(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return value.view(-1, *[1] * (like.dim() - 1))
 
 
+def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
 class StackedAdamW:
     """AdamW without decay. `rates`: the peak rate of every parameter of `stacked`, in order; the gradient of each
     copy, over all its weights, is clipped to the norm `clip`."""
@@ -28,7 +33,7 @@ class StackedAdamW:
         self.peaks, self.clip = list(rates), clip
         self.mean = [torch.zeros_like(p) for p in self.parameters]
         self.square = [torch.zeros_like(p) for p in self.parameters]
-        self.count = 0
+        self.updates = 0
 
     def keep(self, stacked: Network, copies: torch.Tensor) -> None:
         """Goes on with `stacked`, which holds only `copies` (indices) of the stack so far."""
@@ -44,8 +49,8 @@ class StackedAdamW:
     @torch.no_grad()
     def step(self, factor: torch.Tensor) -> None:
         """One update with rates `factor` (N,) times the peaks; clears the gradients."""
-        self.count += 1
-        gradients = [p.grad for p in self.parameters]
+        self.updates += 1
+        gradients = [_gradient(p) for p in self.parameters]
         norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
         scale = (self.clip / (norm + 1e-6)).clamp(max=1.0)
         gradients = [g * rows(scale, g) for g in gradients]
@@ -54,10 +59,10 @@ class StackedAdamW:
         torch._foreach_mul_(self.square, second)
         torch._foreach_addcmul_(self.square, gradients, gradients, 1 - second)
         root = torch._foreach_sqrt(self.square)
-        torch._foreach_div_(root, (1 - second**self.count) ** 0.5)
+        torch._foreach_div_(root, (1 - second**self.updates) ** 0.5)
         torch._foreach_add_(root, self.EPS)
         for p, mean, divisor, peak in zip(self.parameters, self.mean, root, self.peaks, strict=True):
-            rate = rows(factor * (peak / (1 - first**self.count)), p)
+            rate = rows(factor * (peak / (1 - first**self.updates)), p)
             p.sub_(rate * mean / divisor)
             p.grad = None
 
@@ -71,6 +76,7 @@ class ScaledAdamW(StackedAdamW):
     """
 
     START, FLOOR, CEILING, PATIENCE = 2.0**13, 1.0, 2.0**20, 200
+    scale: torch.Tensor
 
     def __init__(self, stacked: Network, rates: Sequence[float], clip: float) -> None:
         super().__init__(stacked, rates, clip)
@@ -89,7 +95,7 @@ class ScaledAdamW(StackedAdamW):
     @torch.no_grad()
     def step(self, factor: torch.Tensor) -> None:
         """As `StackedAdamW.step`, for the gradients of the scaled loss. Nothing here waits for the device."""
-        gradients = [p.grad.div_(rows(self.scale, p)) for p in self.parameters]
+        gradients = [_gradient(p).div_(rows(self.scale, p)) for p in self.parameters]
         norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
         fine = norm.isfinite()
         clip = (self.clip / (norm + 1e-6)).clamp(max=1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 TOKENS = 12
 """What a canvas cell can hold: ten colours, background, border; see `solver.learn.canvas`."""
@@ -89,7 +90,7 @@ class ModelConfig:
 
 
 NANO = ModelConfig(patch=2)
-POST = {"style": "post", "convolution": False, "recursion": "trm"}
+POST: dict[str, Any] = {"style": "post", "convolution": False, "recursion": "trm"}
 TRM_NANO = replace(NANO, **POST, cycles=2, inner=1, loops=4, supervision="halting", rotary="1d")
 TRM = ModelConfig(512, 8, 1536, 2, 16, **POST, cycles=3, inner=4, supervision="halting", rotary="1d")
 DIS_SMALL = ModelConfig(256, 8, 768, 1, 6, **POST, inner=2, supervision="dis", rotary="1d")

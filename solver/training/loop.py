@@ -24,8 +24,10 @@ class Limit:
 
     def progress(self, step: int, seconds: float) -> float:
         """Share of the budget that is used, 0 to 1."""
-        used = step / self.steps if self.steps else seconds / self.seconds
-        return min(1.0, used)
+        if self.steps:
+            return min(1.0, step / self.steps)
+        assert self.seconds is not None
+        return min(1.0, seconds / self.seconds)
 
 
 def train(

@@ -56,7 +56,8 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(seed)
         self.canvases = torch.Generator().manual_seed(seed)
         self.step, self.seconds, self.samples = 0, 0.0, 0
-        self.ended, self.rows = False, []
+        self.ended = False
+        self.rows: list[dict] = []
         self.running: dict[int, Running] = {}  # canvas size -> samples in work, with a halting head
         self._episodes: dict[int, Episodes] = {}
         self.ancestor: dict | None = None

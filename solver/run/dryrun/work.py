@@ -65,7 +65,7 @@ def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) ->
     return now, rows
 
 
-def _adapt(job: Job, tasks: list[SimTask], config: SolveConfig, cost: Cost):
+def _adapt(job: Job, tasks: list[SimTask], config: SolveConfig, cost: Cost) -> tuple[float, list[int], list[bool]]:
     """Seconds for the whole stack, and steps and whether it settled of every task."""
     recipe = config.adapt
     limit = recipe.steps if job.seconds is None else config.budget_steps
@@ -78,8 +78,7 @@ def _adapt(job: Job, tasks: list[SimTask], config: SolveConfig, cost: Cost):
         pace = max(1 / limit, one / share if share else 0.0)
         late = max(pace, (first + one) / share) if share and first else pace  # what the first step adds
         to_end = max(1, 1 + math.ceil((1.0 - progress - late) / pace - 1e-6))
-        soon = {tasks[i].outlook.settles for i in active} - {None}
-        soon = sorted(s for s in soon if s > taken)
+        soon = sorted({s for i in active if (s := tasks[i].outlook.settles) is not None and s > taken})
         count = min([to_end] + [s - taken for s in soon[:1]])
         progress += late + (count - 1) * pace
         now += first + count * one
@@ -97,7 +96,9 @@ def _adapt(job: Job, tasks: list[SimTask], config: SolveConfig, cost: Cost):
     return now, steps, settled
 
 
-def _predict(task: SimTask, now: float, until: float | None, config: SolveConfig, cost: Cost):
+def _predict(
+    task: SimTask, now: float, until: float | None, config: SolveConfig, cost: Cost
+) -> tuple[float, list[int]]:
     """When the views of a task's test inputs are done, and how many each has got."""
     views = max(8, config.predict.views // task.slots)
     counts = [0] * task.tests
