@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-from solver.errors import explain, wants_traceback
+from solver.errors import explain, tracebacks
 
 COMMANDS = {
     "solve": ("solver.results.solving", "challenges.json in, submission.json out"),
@@ -39,6 +39,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
+    with tracebacks(getattr(arguments, "traceback", False)):
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         code = arguments.run(arguments) or 0
         sys.stdout.flush()
@@ -50,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         print("tinyarc: interrupted", file=sys.stderr)
         return 130
     except Exception as error:  # all there are, so that bugs too end in a line that says what they are
-        text, code = explain(error, show=getattr(arguments, "traceback", False) or wants_traceback())
+        text, code = explain(error)
         print(text, file=sys.stderr)
         return code
 
@@ -78,7 +83,7 @@ class _Parser(argparse.ArgumentParser):
 def _add_traceback(parser: argparse.ArgumentParser) -> None:
     """`--traceback`, before the command or after it; left out, it leaves no trace in the arguments, so that neither
     place overrules the other."""
-    text = "show where an error comes from (always, with TINYARC_TRACEBACK=1)"
+    text = "show where errors come from, those of tasks too (always, with TINYARC_TRACEBACK=1)"
     parser.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=text)
 
 

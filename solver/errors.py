@@ -8,19 +8,40 @@ by themselves, be it a ValueError too, and every KeyError or AssertionError, is 
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 
 PACKAGES = ("solver", "tta", "voting", "submission")
 CODES = ((ValueError, 2), (OSError, 2), (RuntimeError, 1), (FloatingPointError, 1))
 """Kinds of errors that may be told in one line, and the exit codes they end a command with."""
 
 
-def explain(error: BaseException, *, show: bool = False) -> tuple[str, int]:
-    """What to print of an error that ends a command, and the exit code: one line and 2 or 1 if it is told, with `show`
-    below its traceback; the traceback and 1 if it is a bug."""
+_asked = False
+
+
+@contextlib.contextmanager
+def tracebacks(asked: bool) -> Iterator[None]:
+    """Within, tracebacks are shown if they were `asked` for."""
+    global _asked
+    before, _asked = _asked, asked
+    try:
+        yield
+    finally:
+        _asked = before
+
+
+def shows_tracebacks() -> bool:
+    """Whether tracebacks are asked for, by `tracebacks` or the environment variable TINYARC_TRACEBACK."""
+    return _asked or os.environ.get("TINYARC_TRACEBACK", "0") not in ("", "0")
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """What to print of an error that ends a command, and the exit code: one line and 2 or 1 if it is told, below its
+    traceback where those are shown; the traceback and 1 if it is a bug."""
     trace = "".join(traceback.format_exception(error))
     if _is_out_of_memory(error):
         line, code = f"tinyarc: not enough memory: {' '.join(str(error).split())}", 1
@@ -28,7 +49,7 @@ def explain(error: BaseException, *, show: bool = False) -> tuple[str, int]:
         line, code = f"tinyarc: {error}", next(code for kind, code in CODES if isinstance(error, kind))
     else:
         return f"{trace}tinyarc: this is a bug, please report it with the lines above and the command", 1
-    return (trace + line if show else line), code
+    return (trace + line if shows_tracebacks() else line), code
 
 
 def is_told(error: BaseException) -> bool:
@@ -36,11 +57,6 @@ def is_told(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.filename is not None:
         return True
     return isinstance(error, tuple(kind for kind, _ in CODES)) and _raised_here(error)
-
-
-def wants_traceback() -> bool:
-    """Whether the environment variable TINYARC_TRACEBACK asks for tracebacks."""
-    return os.environ.get("TINYARC_TRACEBACK", "0") not in ("", "0")
 
 
 def _raised_here(error: BaseException) -> bool:

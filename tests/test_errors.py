@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_run import small_tasks, write_run
 
 from solver import errors
 from solver.arc.tasks import load_challenges
 from solver.cli import main
 from solver.results import show
+from solver.results.printing import run_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,3 +89,14 @@ def test_whatever_catches_everything_says_why():
             found += [(path.name, line) for line in lines if broad.match(line)]
     assert found
     assert [place for place in found if "  # " not in place[1]] == []
+
+
+def test_the_traceback_of_a_task_is_shown_when_asked_for(tmp_path, capsys):
+    tasks, solutions = small_tasks(2)
+    directory = write_run(tmp_path / "run", tasks, solutions, ["hit", "failed"])
+    log = (directory / "log.jsonl").read_text()
+    (directory / "log.jsonl").write_text(log.replace('"error":', '"traceback":"in frob, line 3","error":'))
+    assert "in frob" not in run_table(directory)
+    with errors.tracebacks(True):
+        assert "RuntimeError: out of memory <b>\nin frob, line 3" in run_table(directory)
+    assert "in frob" not in run_table(directory)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from solver.arc.tasks import load_solutions
+from solver.errors import shows_tracebacks
 from solver.progress import ProgressBar
 from solver.run.log import LogRow, read_log
 from solver.run.work import Progress
@@ -35,7 +36,7 @@ class SolvingBar(ProgressBar):
 
 def run_table(directory: Path) -> str:
     """One line per task and test input of a run folder: canvas, steps, seconds, votes, and, where solutions
-    are there, hit or miss; then a line per copy that failed."""
+    are there, hit or miss; then a line per copy that failed, with its traceback where those are shown."""
     log: dict[str, list[LogRow]] = {}
     for row in read_log(directory / "log.jsonl"):
         log.setdefault(row["task"], []).append(row)
@@ -46,7 +47,9 @@ def run_table(directory: Path) -> str:
     hits = score(attempts, load_solutions(truth)).hits if truth.exists() else {}
     rows, failures = [], []
     for task_id, copies in log.items():
-        failures += [f"{task_id:10} failed: {row['error']}" for row in copies if "error" in row]
+        for row in (row for row in copies if "error" in row):
+            failures.append(f"{task_id:10} failed: {row['error']}")
+            failures += row.get("traceback", "").splitlines() if shows_tracebacks() else []
         good = [row for row in copies if "error" not in row]
         if not good:
             continue

@@ -26,8 +26,9 @@ from submission.document import read
 from submission.score import score
 
 
-class PieceOver(Exception):
-    """The time of a piece is over; what is finished is on the disk."""
+class PieceOver(BaseException):
+    """The time of a piece is over; what is finished is on the disk. As little an error as a control-C, and like that
+    nothing that an `except Exception` may take."""
 
 
 def run_trial(

@@ -80,9 +80,11 @@ def solve(
                     done = len(tasks) - len(planner.unanswered)
                     listen(Progress(done, len(tasks), planner.again, planner.budget.left()))
         log.give_up(dict.fromkeys(planner.unanswered, "no time left in the budget"))
-    except Exception as error:  # raised again; the run folder should know of it too
-        start["error"] = "".join(traceback.format_exception(error))
-        with contextlib.suppress(OSError):
+    except BaseException as error:  # a control-C too; raised again, once the run folder knows of it
+        start["seconds"] = round(planner.budget.elapsed(), 3)
+        if isinstance(error, Exception):
+            start["error"] = "".join(traceback.format_exception(error))
+        with contextlib.suppress(OSError):  # of a full disk, which is then the error that is raised
             write_json(directory / "config.json", about)
         raise
     start |= {"finished": record.now(), "seconds": round(planner.budget.elapsed(), 3)}

@@ -40,8 +40,8 @@ class Start(TypedDict, total=False):
     tasks: int  # how many it was given to solve
     budget: float | None  # seconds, None for none
     started: str  # ISO 8601, UTC
-    finished: str | None  # the same; None where it was killed
-    seconds: float | None  # it took, on a monotonic clock; None where it was killed
+    finished: str | None  # the same; None where it did not get to its end
+    seconds: float | None  # it took, however it ended, on a monotonic clock; None where it was killed
     error: str  # where an error ended it: the traceback
 
 
