@@ -75,7 +75,7 @@ class Cluster:
         self.channel, self.bell = multiprocessing.Pipe(duplex=False)
         try:
             self.about = self._meet(address, patience)
-        except BaseException:
+        except BaseException:  # a control-C too: the connection may not outlive this
             self.client.close()
             raise
         self.watcher = threading.Thread(target=self._watch, daemon=True)
