@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 TOKENS = 12
 """What a canvas cell can hold: ten colours, background, border; see `solver.learn.canvas`."""
@@ -90,21 +89,28 @@ class ModelConfig:
 
 
 NANO = ModelConfig(patch=2)
-POST: dict[str, Any] = {"style": "post", "convolution": False, "recursion": "trm"}
-TRM_NANO = replace(NANO, **POST, cycles=2, inner=1, loops=4, supervision="halting", rotary="1d")
-TRM = ModelConfig(512, 8, 1536, 2, 16, **POST, cycles=3, inner=4, supervision="halting", rotary="1d")
-DIS_SMALL = ModelConfig(256, 8, 768, 1, 6, **POST, inner=2, supervision="dis", rotary="1d")
+TRM_NANO = replace(
+    NANO,
+    recursion="trm",
+    cycles=2,
+    supervision="halting",
+    style="post",
+    convolution=False,
+    rotary="1d",
+)
+TRM = replace(TRM_NANO, width=512, heads=8, hidden=1536, loops=16, patch=1, cycles=3, inner=4)
+DIS_NANO = replace(TRM_NANO, loops=3, cycles=1, supervision="dis")
 MODELS = {
     "toy": ModelConfig(width=32, heads=2, hidden=48, blocks=1, loops=2, task_tokens=2),
     "nano": NANO,
     "base": ModelConfig(width=512, heads=8, hidden=1024, blocks=2, loops=6, patch=2, task_tokens=4),
     "trm-nano": TRM_NANO,
     "trm-mlp-nano": replace(TRM_NANO, mixer="mlp", canvas=16, hidden=384, rotary="none"),
-    "dis-nano": replace(NANO, **POST, loops=3, supervision="dis", rotary="1d"),
+    "dis-nano": DIS_NANO,
     "ierm-nano": replace(NANO, width=96, hidden=192, loops=3, program_tokens=8),
     "trm": TRM,
     "trm-mlp": replace(TRM, mixer="mlp", canvas=32, patch=2, rotary="none"),
-    "dis-small": DIS_SMALL,
+    "dis-small": replace(DIS_NANO, width=256, heads=8, hidden=768, blocks=1, loops=6, patch=1, inner=2),
     "ierm": ModelConfig(384, 8, 704, 2, 3, patch=2, program_tokens=16),
 }
 """Parameters without the task table: toy 11 thousand; nano, trm-nano, trm-mlp-nano, dis-nano and ierm-nano 0.35
