@@ -1,9 +1,9 @@
-"""Whose mistake an error is: the user's, who is told in one line, or the program's, which leaves its traceback.
+"""Whose mistake an error is: the user's, for whom one line will do, or the program's, which leaves its traceback.
 
 The house raises ValueError for what a user got wrong, RuntimeError and FloatingPointError for what a machine or a
-training did not bear, and asserts everything else; OSErrors that name a file come from the system. So an error is
-*told* if it is one of these and a `raise` of this project is where it comes from. What Python, numpy or torch raised
-by themselves, be it a ValueError too, and every KeyError or AssertionError, is a bug.
+training did not bear, and asserts everything else. An error of these kinds whose traceback ends in a `raise` of this
+project is *deliberate*, and so is an OSError that names a file. All others are bugs: what Python, numpy or torch
+raised by themselves, be it a ValueError too, and every KeyError or AssertionError.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from collections.abc import Iterator
 
 PACKAGES = ("solver", "tta", "voting", "submission")
 CODES = ((ValueError, 2), (OSError, 2), (RuntimeError, 1), (FloatingPointError, 1))
-"""Kinds of errors that may be told in one line, and the exit codes they end a command with."""
-
+"""Kinds of errors for which one line may do, and the exit codes they end a command with."""
 
 _asked = False
 
@@ -40,19 +39,19 @@ def shows_tracebacks() -> bool:
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """What to print of an error that ends a command, and the exit code: one line and 2 or 1 if it is told, below its
-    traceback where those are shown; the traceback and 1 if it is a bug."""
+    """What to print of an error that ends a command, and the exit code: one line and 2 or 1 if it is deliberate,
+    below its traceback where those are shown; the traceback and 1 if it is a bug."""
     trace = "".join(traceback.format_exception(error))
     if _is_out_of_memory(error):
         line, code = f"tinyarc: not enough memory: {' '.join(str(error).split())}", 1
-    elif is_told(error):
+    elif is_deliberate(error):
         line, code = f"tinyarc: {error}", next(code for kind, code in CODES if isinstance(error, kind))
     else:
         return f"{trace}tinyarc: this is a bug, please report it with the lines above and the command", 1
     return (trace + line if shows_tracebacks() else line), code
 
 
-def is_told(error: BaseException) -> bool:
+def is_deliberate(error: BaseException) -> bool:
     """Whether the message of an error is all that its reader needs."""
     if isinstance(error, OSError) and error.filename is not None:
         return True

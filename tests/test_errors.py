@@ -20,7 +20,7 @@ def refuse():
     raise ValueError("file.json: this value is wrong")
 
 
-def test_a_raise_of_the_project_is_told_and_what_a_library_raises_is_a_bug(monkeypatch, tmp_path):
+def test_a_raise_of_the_project_is_deliberate_and_what_a_library_raises_is_a_bug(monkeypatch, tmp_path):
     monkeypatch.setattr(errors, "PACKAGES", (*errors.PACKAGES, __name__))
     cases = [
         (refuse, True),
@@ -33,14 +33,14 @@ def test_a_raise_of_the_project_is_told_and_what_a_library_raises_is_a_bug(monke
         (lambda: [].index(1), False),
         (lambda: pytest.fail("assertion"), False),
     ]
-    for number, (function, told) in enumerate(cases):
+    for number, (function, deliberate) in enumerate(cases):
         with pytest.raises((Exception, pytest.fail.Exception)) as caught:
             function()
-        assert errors.is_told(caught.value) == told, number
+        assert errors.is_deliberate(caught.value) == deliberate, number
     with pytest.raises(ValueError, match="wrong") as caught:
         refuse()
     monkeypatch.setattr(errors, "PACKAGES", ())
-    assert not errors.is_told(caught.value)  # of somebody else's `raise` nothing is known
+    assert not errors.is_deliberate(caught.value)  # of somebody else's `raise` nothing is known
 
 
 @pytest.fixture

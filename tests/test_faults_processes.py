@@ -19,8 +19,6 @@ import orjson
 import pytest
 import torch
 
-import solver.learn.adapt
-import solver.run.job
 from solver import presets
 from solver.arc import datasets
 from solver.arc.tasks import Task, challenge_json, load_challenges
@@ -30,9 +28,7 @@ from solver.run import folder as runfolder
 from solver.run.job import run_job
 from solver.run.log import read_log
 from solver.run.pipeline import solve
-from solver.run.schedule import Job
 from solver.run.work import Means, Work
-from solver.weights import checkpoint
 from submission.validate import check
 from voting import load_pools
 
@@ -210,61 +206,6 @@ def test_a_read_only_disk_is_found_before_solving_begins(challenges, tmp_path, n
     assert done.returncode == 2
     assert done.stderr == f"tinyarc: {disk}/out.json: cannot be written: Read-only file system\n"
     assert not (tmp_path / "run" / "log.jsonl").exists()
-
-
-def stack_of(tasks, config=TOY):
-    network = checkpoint.load("random:toy")
-    job = Job(tuple(task.id for task in tasks), 12)
-    return run_job(network, tasks, job, config, seed=0, device=CPU, dtype=torch.float32)
-
-
-def test_a_task_whose_loss_is_not_finite_fails_alone_and_says_so(tasks, monkeypatch):
-    whole = solver.learn.adapt.stack
-
-    def poisoned(network, count, device):
-        stacked = whole(network, count, device)
-        with torch.no_grad():
-            for weights in stacked.parameters():
-                weights[1] = float("nan")
-        return stacked
-
-    monkeypatch.setattr(solver.learn.adapt, "stack", poisoned)
-    outcomes = stack_of(tasks[:3])
-    assert [outcome.task_id for outcome in outcomes] == [task.id for task in tasks[:3]]
-    assert [outcome.pools is None for outcome in outcomes] == [False, True, False]
-    assert "loss is not finite" in outcomes[1].row["error"]
-    assert all(pool.total_views == 8 for n in (0, 2) for pool in outcomes[n].pools)
-
-
-@pytest.mark.parametrize("fitting", [1, 2])
-def test_out_of_memory_halves_the_stack_until_it_fits_and_all_are_answered(tasks, monkeypatch, fitting):
-    whole, tried = solver.run.job.adapt, []
-
-    def adapt(network, slots, *rest, **named):
-        tried.append(len(slots))
-        if len(slots) > fitting:
-            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
-        return whole(network, slots, *rest, **named)
-
-    monkeypatch.setattr(solver.run.job, "adapt", adapt)
-    outcomes = stack_of(tasks)
-    assert [outcome.task_id for outcome in outcomes] == [task.id for task in tasks]
-    assert all("error" not in outcome.row and outcome.pools for outcome in outcomes)
-    assert tried == ([4, 2, 1, 1, 2, 1, 1] if fitting == 1 else [4, 2, 2])
-
-
-def test_a_task_that_fits_no_memory_fails_alone(tasks, monkeypatch):
-    whole, big = solver.run.job.adapt, tasks[2].support
-
-    def adapt(network, slots, *rest, **named):
-        if any(slot.pairs is big for slot in slots):
-            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
-        return whole(network, slots, *rest, **named)
-
-    monkeypatch.setattr(solver.run.job, "adapt", adapt)
-    outcomes = stack_of(tasks)
-    assert [outcome.pools is None for outcome in outcomes] == [False, False, True, False]
-    assert outcomes[2].row["error"].startswith("OutOfMemoryError: CUDA out of memory. Tried")
 
 
 def hanging(network, tasks, job, config, **rest):

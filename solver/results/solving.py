@@ -13,7 +13,7 @@ from solver import presets
 from solver.arc import datasets
 from solver.arc.tasks import Task, load_challenges
 from solver.device import pick_device
-from solver.errors import explain, is_told
+from solver.errors import explain, is_deliberate
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.presets import SolveConfig
 from solver.results.evaluate import Evaluation, evaluate, format_evaluation
@@ -254,7 +254,7 @@ def _try_report(directory: Path) -> None:
     try:
         print(f"report: {write_report(read_run(directory), directory / 'report.html')}")
     except Exception as error:  # the run has ended well, and nothing in its picture may undo that
-        print(f"no report: {error}" if is_told(error) else explain(error)[0])
+        print(f"no report: {error}" if is_deliberate(error) else explain(error)[0])
 
 
 COMMANDS = {
