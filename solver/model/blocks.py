@@ -5,18 +5,45 @@ as in TRM. Shape suffixes as in `stacking`; P: prefix."""
 from __future__ import annotations
 
 import functools
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from solver.model.config import ModelConfig
-from solver.model.stacking import linear
+from solver.model.stacking import linear, spread
 
 
-def norm(x: Tensor) -> Tensor:
-    """RMS norm over the last axis, without weights."""
-    return F.rms_norm(x, (x.shape[-1],))
+def fused_for(x: Tensor) -> ModuleType | None:
+    """The module `fused` where its passes are for activations like `x`, those of a CPU; else None. It is not imported
+    before it is needed, for numba comes with it."""
+    if x.device.type != "cpu":
+        return None
+    from solver.model import fused
+
+    return fused if fused.usable(x) else None
+
+
+def norm(x: Tensor, skip: int = 0) -> Tensor:
+    """RMS norm over the last axis, without weights, of x (..., L, D) without its first `skip` tokens."""
+    if fast := fused_for(x):
+        return fast.norm(x, skip)
+    return F.rms_norm(x[..., skip:, :], (x.shape[-1],))
+
+
+def branch(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x and its norm, for a residual layer."""
+    if fast := fused_for(x):
+        return fast.branch(x)
+    return x, norm(x)
+
+
+def inject(state: Tensor, added: Tensor, step: Tensor) -> Tensor:
+    """The norm of the state, plus what is added to it, (N, B, L, D) both, plus a parameter `step`, (D,) or (N, D)."""
+    if fast := fused_for(state):
+        return fast.inject(state, added, step)
+    return norm(state) + added + spread(step, added.dim(), added.dtype)
 
 
 Rotary = tuple[Tensor, Tensor]
@@ -80,7 +107,10 @@ class Attention(nn.Module):
     def forward(self, x_NBLD: Tensor, rotary: Rotary) -> Tensor:
         tasks, batch, length, width = x_NBLD.shape
         head = width // self.heads
-        qkv = linear(x_NBLD, self.qkv).reshape(tasks * batch, length, 3, self.heads, head)
+        qkv = linear(x_NBLD, self.qkv)
+        if fast := fused_for(qkv):
+            return linear(fast.attention(qkv, self.sharpness, *rotary), self.out)
+        qkv = qkv.reshape(tasks * batch, length, 3, self.heads, head)
         qk = rotate(norm(qkv[:, :, :2]), *rotary).reshape(tasks, batch, length, 2, self.heads, head)
         # rms norm leaves vectors of length head**0.5, so both factors together give |q||k| = sharpness².
         scale = (self.sharpness * head**-0.5).to(qk.dtype).reshape(-1, 1, 1, 1, self.heads, 1)
@@ -115,7 +145,10 @@ class GatedMLP(nn.Module):
         self.down = nn.Parameter(torch.zeros(config.hidden, config.width))
 
     def forward(self, x_NBLD: Tensor, side: int) -> Tensor:
-        gate, value = linear(x_NBLD, self.up).chunk(2, dim=-1)
+        up = linear(x_NBLD, self.up)
+        if self.conv is not None and (fast := fused_for(up)):
+            return linear(fast.gate(up, self.conv, side), self.down)
+        gate, value = up.chunk(2, dim=-1)
         if self.conv is not None:
             prefix = value.shape[2] - side * side
             cells = value[:, :, prefix:]
@@ -147,5 +180,7 @@ class Block(nn.Module):
         if self.post:
             x_NBLD = norm(x_NBLD + self.attention(x_NBLD, rotary))
             return norm(x_NBLD + self.mlp(x_NBLD, side))
-        x_NBLD = x_NBLD + self.attention(norm(x_NBLD), rotary)
-        return x_NBLD + self.mlp(norm(x_NBLD), side)
+        x_NBLD, normal_NBLD = branch(x_NBLD)
+        x_NBLD = x_NBLD + self.attention(normal_NBLD, rotary)
+        x_NBLD, normal_NBLD = branch(x_NBLD)
+        return x_NBLD + self.mlp(normal_NBLD, side)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from solver.model.blocks import Block, Rotary, norm, rotary_table
+from solver.model.blocks import Block, Rotary, inject, norm, rotary_table
 from solver.model.config import TOKENS, ModelConfig
 from solver.model.program import ProgramEncoder, embed_cells
 from solver.model.stacking import linear, lookup, shared, spread
@@ -82,7 +82,7 @@ class Network(nn.Module):
             return torch.cat([prefix, cells], dim=2).to(dtype)
 
         for after in self.recursion(embed, side, loops or config.loops, detach=detach, states=states):
-            logits = linear(norm(after[0][:, :, config.prefix :]), self.head).float()
+            logits = linear(norm(after[0], config.prefix), self.head).float()
             halt = None if self.halting is None else self.halting(after[0])
             yield Step(self._unpatch(logits, side), halt, after)
 
@@ -146,10 +146,10 @@ class LoopedBlocks(nn.Module):
         embedded = embed()
         prefix = embedded.shape[2] - side * side
         rotary = rotary_table(side, prefix, self.head, embedded.dtype, embedded.device, self.rotary)
-        state = torch.zeros_like(embedded)
+        state = embedded
         for loop in range(loops):
-            step = spread(self.step[..., loop, :], embedded.dim(), embedded.dtype)
-            state = (norm(state) if loop else state) + embedded + step
+            step = self.step[..., loop, :]
+            state = inject(state, embedded, step) if loop else embedded + spread(step, embedded.dim(), embedded.dtype)
             for block in self.blocks:
                 state = block(state, side, rotary)
             yield (state,)
