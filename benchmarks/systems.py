@@ -31,6 +31,7 @@ from solver import presets
 from solver.device import prepare
 from solver.options import duration
 from solver.results.intervals import mean_share
+from solver.training import files
 from solver.training.loop import Limit, train
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
 from solver.training.pretrain import Trainer
@@ -63,20 +64,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes that score; training always has one")
     parser.add_argument("--piece", type=duration, default=10**9, help="stop training after this time of the clock")
     parser.add_argument("--out", type=Path, default=Path("checkpoints/systems"))
-    parser.add_argument("--rearc", type=Path, default=Path("../shared/data/rearc.npz"))
-    parser.add_argument("--conceptarc", type=Path, default=Path("../shared/data/conceptarc.json"))
+    files.add_options(parser)
     arguments = parser.parse_args(argv)
     names = arguments.only.split(",")
     if unknown := [name for name in names if name not in SYSTEMS]:
         parser.error(f"no system is called {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
     prepare(CPU, threads=1)
     piece = Piece(arguments.piece)
-    given = [path if path.exists() else None for path in (arguments.rearc, arguments.conceptarc)]
     try:
+        data = {source: files.locate(source, getattr(arguments, source), print) for source in files.FILES}
         for name in names:
             directory = folder(arguments.out, name, arguments.seed)
-            keep_settings(directory, {"train": arguments.train, "rearc": bool(given[0]), "conceptarc": bool(given[1])})
-            if not trained(SYSTEMS[name](), directory, arguments.train, arguments.seed, piece, given):
+            keep_settings(
+                directory, {"train": arguments.train, **{source: bool(path) for source, path in data.items()}}
+            )
+            if not trained(SYSTEMS[name](), directory, arguments.train, arguments.seed, piece, data):
                 print("\nthe same command continues")
                 return 0
     except ValueError as error:
@@ -98,20 +100,24 @@ def folder(out: Path, name: str, seed: int) -> Path:
 
 
 @functools.lru_cache(maxsize=1)
-def sources(target: str, rearc: Path | None, conceptarc: Path | None) -> Sources:
-    """The data of all systems: each takes what fits its canvases."""
-    return collect(target, rearc=rearc, conceptarc=conceptarc)
+def sources(data: tuple[tuple[str, Path | None], ...]) -> Sources:
+    """The data of all systems, as `nano` takes it: each draws from it what fits its canvases."""
+    config = TRAIN_PRESETS["nano"]()
+    pairs = {"rearc_pairs": config.rearc_pairs, "arcgen_pairs": config.arcgen_pairs, "families": config.families}
+    found = collect(config.target, **dict(data), **pairs)
+    print(found.account(), flush=True)
+    return found
 
 
 def trained(
-    config: TrainConfig, directory: Path, seconds: float, seed: int, piece: Piece, data: list[Path | None]
+    config: TrainConfig, directory: Path, seconds: float, seed: int, piece: Piece, data: dict[str, Path | None]
 ) -> bool:
     """Trains for so many processor seconds, or what is left of them, and leaves a bundle; whether it is there."""
     if (directory / f"{config.name}.json").is_file():
         return True
     if piece.left() <= 0:
         return False
-    found = sources(config.target, *data)
+    found = sources(tuple(data.items()))
     config = replace(config, validate_seconds=seconds / 5)
     trainer = Trainer(config, found, CPU, seed)
     if (latest := directory / "latest.pt").is_file():
@@ -129,6 +135,8 @@ def trained(
         "seconds": round(trainer.seconds, 1),
         "seed": seed,
         "torch": torch.__version__,
+        "data": found.provenance,
+        "pairs": found.counts,
         "pieces": trainer.pieces,
         "log": trainer.rows,
     }

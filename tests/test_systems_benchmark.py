@@ -12,7 +12,9 @@ import systems
 @pytest.mark.slow
 def test_systems_are_trained_in_pieces_scored_and_tabled(tmp_path, capsys):
     arguments = ["--only", "nano,ierm-nano", "--train", "3s", "--seconds", "1", "--limit", "2", "--views", "2"]
-    arguments += ["--out", str(tmp_path), "--rearc", str(tmp_path / "none")]
+    arguments += ["--out", str(tmp_path)]
+    for source in ("rearc", "conceptarc", "arcgen", "more"):
+        arguments += [f"--{source}", "none"]
     assert systems.main([*arguments, "--piece", "1s"]) == 0
     assert "the same command continues" in capsys.readouterr().out
     assert not (tmp_path / "table.md").exists()

@@ -4,8 +4,10 @@ import numpy as np
 import orjson
 import pytest
 import torch
-from test_systems import CPU, SYSTEMS
+from test_model import shaken
+from test_systems import CPU, SYSTEMS, given
 from test_systems_training import supports
+from torch.utils.flop_counter import FlopCounterMode
 
 from solver.arc.tasks import Pair, Task, challenge_json
 from solver.cli import main
@@ -15,6 +17,7 @@ from solver.model import Network
 from solver.presets import SolveConfig
 from solver.probes.bench import Bench
 from solver.probes.catalogue import PROBES
+from solver.run.dryrun.costs import forward_flops
 from solver.run.job import run_job
 from solver.run.schedule import Job
 from solver.weights import checkpoint
@@ -52,6 +55,15 @@ def test_a_job_of_the_pipeline_and_the_probes_work_with_a_system(name, bundles):
     else:
         with pytest.raises(ValueError, match="no task tokens"):
             PROBES["identity"].measure(bench, network, TASKS)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_the_dry_run_counts_the_operations_of_a_system(name):
+    network = shaken(SYSTEMS[name]).requires_grad_(False)
+    views, how = given(network.config, batch=1)
+    with FlopCounterMode(display=False) as counter:  # torch does not count the fused kernel, which is not for bfloat16
+        list(network(*views, **how, dtype=torch.bfloat16))
+    assert forward_flops(network.config, 8) == counter.get_total_flops()
 
 
 @pytest.mark.slow
