@@ -26,6 +26,7 @@ from solver.weights import checkpoint
 
 CPU = torch.device("cpu")
 FAMILIES = ("mini", "1d", "tama")
+NOTHING = {source: Path("none") for source in FILES}
 DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -143,7 +144,7 @@ def test_a_training_may_begin_with_the_weights_of_a_bundle_and_owns_up_to_its_pa
             tmp_path / name,
             resume=False,
             init=init,
-            files={},
+            files=NOTHING,
             device="cpu",
             seed=0,
             log=lambda line: None,
@@ -171,7 +172,7 @@ def test_the_same_command_begins_goes_on_and_ends(tmp_path, sources, monkeypatch
             tmp_path,
             resume=False,
             go_on=True,
-            files={},
+            files=NOTHING,
             device="cpu",
             seed=0,
             piece=piece,

@@ -1,10 +1,13 @@
 """Files that a kill may interrupt: a bundle in three of them, and JSON lines half of whose last one is there."""
 
+from pathlib import Path
+
 import pytest
 
 from solver.arc import hashing
 from solver.run.log import append_row, read_log
 from solver.training import command
+from solver.training.files import FILES
 from solver.training.loop import Limit
 from solver.training.presets import toy
 from solver.training.sources import collect
@@ -28,7 +31,7 @@ def test_a_kill_between_the_files_of_a_bundle_does_not_block_the_same_command(tm
 
     def again(steps):
         limit = Limit(steps=steps)
-        where = {"files": {}, "device": "cpu"}
+        where = {"files": {source: Path("none") for source in FILES}, "device": "cpu"}
         return command.train_bundle(
             toy(), limit, tmp_path, resume=False, go_on=True, seed=0, log=lambda line: None, **where
         )
