@@ -1,10 +1,10 @@
-"""Rehearses a scored run at home: packs, lays out a folder like /kaggle, cuts the network, executes the notebook.
+"""Rehearses Kaggle at home: packs, lays out a folder like /kaggle, cuts the network, executes the notebooks.
 
-Then it validates and scores the submission. The full form has 240 public tasks and, for every Python from 3.10 on
-that it finds, a virtual environment with the image's packages (image.txt); `--short` has 3 tasks, untrained toy
-weights, this Python, and the packages of this environment that the image has too. It fails (exit code 1) when the
-notebook reports a problem, when a task fails, when anything imports what the image lacks or asks for the network, and
-when the submission is not valid.
+First the solver's, as a scored run; the submission is validated and scored. The full form has 240 public tasks and, for
+every Python from 3.10 on that it finds, a virtual environment with the image's packages (image.txt); `--short` has 3
+tasks, untrained toy weights, this Python, and the packages of this environment that the image has too. Then the
+training's, see training.py. It fails (exit code 1) when a notebook reports a problem, when a task fails, when anything
+imports what the image lacks or asks for the network, and when the submission is not valid.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pythons
+import training
 from stage import USER, Failed, attach, execute, lay_out, network_cutter
 
 from solver import pack
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--budget", type=duration, default=360.0, help="for solving, in the full form (default 6m)")
     parser.add_argument("--tasks", type=int, default=240, help="how many tasks, in the full form")
     parser.add_argument("--weights", default="nano", help="bundled weights, in the full form")
+    parser.add_argument("--only", choices=("solve", "train"), help="only this notebook")
     parser.add_argument("--commit", action="store_true", help="as a commit run rather than the scored rerun")
     parser.add_argument("--python", help="interpreter of the full form (default: every one from 3.10 on)")
     parser.add_argument("--allow-network", action="store_true", help="go on where the network cannot be cut")
@@ -48,7 +50,13 @@ def main(argv: list[str] | None = None) -> int:
             print(f"packed {packed.wheel.name}, weights: {', '.join(packed.weights) or 'none'}")
             for version, interpreter in interpreters.items():
                 print(f"Python {version}" + ("" if version in packed.pythons else ": not served by the extra wheels"))
-                solve(arguments, Path(temporary) / version, packed, version, interpreter, cut)
+                folder = Path(temporary) / version
+                folder.mkdir()
+                python = environment(arguments, folder, version, interpreter)
+                if arguments.only != "train":
+                    solve(arguments, folder / "solve", packed, python, cut)
+                if arguments.only != "solve":
+                    training.rehearse(folder / "train", packed, python, cut)
     except (Failed, ValueError, OSError) as error:
         print(f"rehearsal FAILED: {error}", file=sys.stderr)
         return 1
@@ -71,15 +79,18 @@ def chosen(arguments) -> dict[str, str]:
     return {version: arguments.python}
 
 
-def solve(arguments, folder: Path, packed: pack.Pack, version: str, interpreter: str, cut: list[str]) -> None:
+def environment(arguments, folder: Path, version: str, interpreter: str) -> Path:
+    """The interpreter of an environment like the image's."""
+    if arguments.short:
+        return pythons.borrowed(folder / "venv")
+    return pythons.image_environment(interpreter, version)
+
+
+def solve(arguments, folder: Path, packed: pack.Pack, python: Path, cut: list[str]) -> None:
     """Rehearses the solver's notebook inside `folder`; raises what `main` reports."""
     root = folder / "kaggle"
     solutions = lay_out(root, 3 if arguments.short else arguments.tasks)
     attach(root, packed.dataset, "tinyarc-offline")
-    if arguments.short:
-        python = pythons.borrowed(folder / "venv")
-    else:
-        python = pythons.image_environment(interpreter, version)
     options = SHORT if arguments.short else f"--weights {arguments.weights} --budget {arguments.budget:g}s"
     rerun = {} if arguments.commit else {"KAGGLE_IS_COMPETITION_RERUN": "1"}
     limit = 300 if arguments.short else arguments.budget * 1.2 + 300

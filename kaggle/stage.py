@@ -63,7 +63,7 @@ def lay_out(root: Path, count: int) -> Path:
 def attach(root: Path, dataset: Path, name: str) -> None:
     """Mounts a packed dataset as Kaggle would: all of its files but the settings, which are not uploaded."""
     mounted = root / "input" / "datasets" / USER / name
-    shutil.copytree(dataset, mounted)
+    shutil.copytree(dataset, mounted)  # makes the folders on the way
     (mounted / "dataset-metadata.json").unlink(missing_ok=True)
 
 

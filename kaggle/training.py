@@ -1,0 +1,117 @@
+"""The rehearsal of the training notebook: a toy preset in two versions of it, one killed, and then solved with.
+
+The first version stops when its session ends. The second gets the first one's output as an input, one of its training
+processes is killed, and it goes on to the end all the same: weights with their card, and a held-out score. Then the
+solver's notebook is executed with these weights attached; and with a copy that lost its end, which it must refuse.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from stage import USER, Failed, attach, execute, lay_out
+
+from solver import pack
+from solver.text import parse_duration
+
+PRESET = "toy"
+BUDGET = "30s"
+SCORE = "15s"
+SOLVING = "--steps 2 --views 8 --workers 1 --seed 0"
+RESERVE = 300  # seconds of a session that the notebook keeps for what is not training
+
+
+def rehearse(folder: Path, packed: pack.Pack, python: Path, cut: list[str]) -> None:
+    """All of it inside `folder`; Failed or ValueError if something is not as it should be."""
+    first, second = folder / "first" / "kaggle", folder / "second" / "kaggle"
+    # From the notebook's start on there is less time than the budget asks for, so that it has to pause.
+    short = parse_duration(SCORE) + RESERVE + 0.9 * parse_duration(BUDGET)
+    printed = train(first, folder / "pack", python, cut, session=f"{short:.0f}s")
+    if "PAUSED at step" not in printed:
+        raise Failed("the first version of the training did not pause at the end of its session")
+
+    output = second / "input" / "notebooks" / USER / "tinyarc-training"
+    shutil.copytree(first / "working", output)
+    with killer(second / "working") as killed:
+        printed = train(second, folder / "pack", python, cut, session="20m")
+    if not killed:
+        raise Failed("there was no training process to kill")
+    for wanted in ("goes on from step", "PROBLEM: training ended with", "TRAINED:", "Kaggle score, two attempts"):
+        if wanted not in printed:
+            raise Failed(f"the second version of the training never said {wanted!r}")
+    print("trained in two versions of the notebook, with one process killed")
+    solve_with(second / "working" / "checkpoints" / PRESET, folder / "solve", packed, python, cut)
+
+
+def train(root: Path, out: Path, python: Path, cut: list[str], session: str) -> str:
+    """One version of the notebook, in `root`; what it printed."""
+    made = pack.pack_training(USER, out, training=pack.Training(PRESET, BUDGET, session, SCORE), go_on=True)
+    attach(root, made.dataset, "tinyarc-training-data")
+    (root / "working").mkdir()
+    return execute(made.kernel / "notebook.ipynb", root, python, cut, 600)
+
+
+@contextlib.contextmanager
+def killer(working: Path) -> Iterator[list[int]]:
+    """Kills one training process that writes below `working`, some seconds after it was first seen; a list of its id."""
+    killed: list[int] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            if found := training_processes(working):
+                if not ended.wait(8) and (found := training_processes(working)):
+                    os.kill(found[0], signal.SIGKILL)
+                    killed.append(found[0])
+                    return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield killed
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def training_processes(working: Path) -> list[int]:
+    """The ids of the processes that train below `working`, their launcher apart."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (
+                (entry / "cmdline").read_bytes().decode(errors="replace").split("\0") if entry.name.isdigit() else []
+            )
+            if (
+                "train" in words
+                and "torch.distributed.run" not in words
+                and any(str(working) in word for word in words)
+            ):
+                found.append(int(entry.name))
+    return found
+
+
+def solve_with(bundle: Path, folder: Path, packed: pack.Pack, python: Path, cut: list[str]) -> None:
+    """Executes the solver's notebook with the weights in the folder `bundle` attached, whole and then damaged."""
+    for state in ("whole", "damaged"):
+        root = folder / state / "kaggle"
+        lay_out(root, 3)
+        attach(root, packed.dataset, "tinyarc-offline")
+        mounted = root / "input" / "notebooks" / USER / "tinyarc-training" / "checkpoints" / PRESET
+        shutil.copytree(bundle, mounted)
+        if state == "damaged":
+            os.truncate(mounted / f"{PRESET}.safetensors", 1000)
+        rerun = {"TINYARC_OPTIONS": SOLVING, "KAGGLE_IS_COMPETITION_RERUN": "1"}
+        printed = execute(packed.kernel / "notebook.ipynb", root, python, cut, 300, **rerun)
+        (run,) = (root / "working").glob("run-*")
+        weights = json.loads((run / "config.json").read_text())["weights"]["name"]
+        problem = any(line.startswith("PROBLEM:") for line in printed.splitlines())
+        used = str(mounted) in weights
+        if used != (state == "whole") or problem != (state == "damaged"):
+            raise Failed(f"with {state} weights attached the solver used {weights}")
+    print("solved with the trained weights, and with the wheel's own where these were damaged")
