@@ -58,16 +58,17 @@ def train(root: Path, out: Path, python: Path, cut: list[str], session: str) -> 
 
 @contextlib.contextmanager
 def killer(working: Path) -> Iterator[list[int]]:
-    """Kills one training process that writes below `working`, some seconds after it was first seen; a list of its id."""
+    """Kills one training process that writes below `working`, seconds after it was first seen; a list of its id."""
     killed: list[int] = []
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.5):
-            if found := training_processes(working):
-                if not ended.wait(8) and (found := training_processes(working)):
-                    os.kill(found[0], signal.SIGKILL)
-                    killed.append(found[0])
+            if training_processes(working) and not ended.wait(8):
+                killed.extend(training_processes(working)[:1])
+                for process in killed:
+                    os.kill(process, signal.SIGKILL)
+                if killed:
                     return
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -82,16 +83,11 @@ def killer(working: Path) -> Iterator[list[int]]:
 def training_processes(working: Path) -> list[int]:
     """The ids of the processes that train below `working`, their launcher apart."""
     found = []
-    for entry in Path("/proc").iterdir():
+    for entry in (entry for entry in Path("/proc").iterdir() if entry.name.isdigit()):
         with contextlib.suppress(OSError):
-            words = (
-                (entry / "cmdline").read_bytes().decode(errors="replace").split("\0") if entry.name.isdigit() else []
-            )
-            if (
-                "train" in words
-                and "torch.distributed.run" not in words
-                and any(str(working) in word for word in words)
-            ):
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            below = any(word.startswith(str(working)) for word in words)
+            if below and "train" in words and "torch.distributed.run" not in words:
                 found.append(int(entry.name))
     return found
 
