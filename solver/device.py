@@ -1,5 +1,5 @@
 """What the machine offers: device, number type, threads; the switches that make it fast, and how it says that its
-memory is full."""
+memory is full or that it lacks an operation."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "sta
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` is the first CUDA device, or the CPU where none can be used; anything else is a torch device name.
-    ValueError if it is absent, or a card for which this torch was not built."""
+    """`auto` is the first CUDA device, or the CPU where none can be used; anything else is a torch device name. Apple's
+    GPUs, `mps`, are taken only when asked for. ValueError for one that is absent, or a card that this torch was not
+    built for."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() and has_kernels(torch.device("cuda")) else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device {name!r} is not known; try auto, cpu or cuda") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device {name!r} is not supported; try auto, cpu or cuda")
+        raise ValueError(f"device {name!r} is not known; try auto, cpu, cuda or mps") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device {name!r} is not supported; try auto, cpu, cuda or mps")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"device {name!r}: this machine has no Apple GPU that torch can use")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r}: this machine has no usable CUDA GPU")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -56,13 +59,15 @@ def _architecture(device: torch.device) -> str:
 
 def compute_dtype(device: torch.device) -> torch.dtype:
     """The activations' type: bfloat16 where the hardware multiplies it natively (Ampere and later; x86 with
-    AVX512-BF16 or AMX), float16 on cards whose tensor cores know only that (V100, T4), else float32. Weights and
-    optimizer state are float32 everywhere."""
+    AVX512-BF16 or AMX), float16 on cards whose tensor cores know only that (V100, T4), else float32, as on Apple GPUs.
+    Weights and optimizer state are float32 everywhere."""
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
         if capability >= (8, 0):
             return torch.bfloat16
         return torch.float16 if capability >= (7, 0) else torch.float32
+    if device.type == "mps":
+        return torch.float32
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     native = any(getattr(torch.cpu, probe, bool)() for probe in probes)
     return torch.bfloat16 if native else torch.float32
@@ -101,17 +106,30 @@ def release(device: torch.device) -> None:
     """Gives memory that torch holds back, but does not use, to the device again."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def lacking(error: BaseException) -> str | None:
+    """One line about the operation that torch lacks on a device, if that is what an error of torch is about."""
+    match = re.search(r"operator '([\w:.]+)' is not currently implemented for the (\w+) device", str(error))
+    if match is None:
+        return None
+    text = f"torch {torch.__version__} has no {match[1]} on {match[2].lower()}; take --device cpu"
+    return text + (", or set PYTORCH_ENABLE_MPS_FALLBACK=1" if match[2].lower() == "mps" else "")
 
 
 def worker_devices(where: torch.device, workers: int | None, jobs: int) -> tuple[list[str], int]:
     """A device for each worker process on this machine, and the CPU threads of each.
 
-    On a CPU one worker per processor, but no more than there are `jobs`; else one per GPU. `workers` may ask for
+    On a CPU one worker per processor, but no more than there are `jobs`; else one per GPU, Apple's being one. `workers` may ask for
     fewer, and on a CPU for more.
     """
     if where.type == "cpu":
         count = max(1, min(workers or cpu_count(), jobs))
         return ["cpu"] * count, max(1, cpu_count() // count)
+    if where.type == "mps":
+        return ["mps"], 1
     count = torch.cuda.device_count() if where.index is None else 1
     first = where.index or 0
     return [f"cuda:{first + i}" for i in range(min(workers or count, count))], 1

@@ -27,7 +27,7 @@ def duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def add_machine(parser: argparse.ArgumentParser, device: str = "auto, cpu, cuda, cuda:1 ...") -> None:
+def add_machine(parser: argparse.ArgumentParser, device: str = "auto, cpu, cuda, cuda:1 ... or mps") -> None:
     """`--device` and `--workers`: where the work is done, and by how many processes."""
     parser.add_argument("--device", default="auto", help=device)
     parser.add_argument("--workers", type=int, help="processes (default: one per core or GPU)")

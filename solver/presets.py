@@ -41,8 +41,9 @@ class SolveConfig:
 def chosen(
     kind: str, weights: str, *, steps: int | None = None, views: int | None = None, leave_one_out: bool = False
 ) -> SolveConfig:
-    """The preset for a kind of device, "cpu" or "cuda", with what the user asked for in it."""
-    config = replace(cpu() if kind == "cpu" else gpu(), weights=weights, leave_one_out=leave_one_out)
+    """The preset for a kind of device, "cpu", "cuda" or "mps", with what the user asked for in it. Apple's GPUs get the
+    one of a CPU until somebody has tried them."""
+    config = replace(gpu() if kind == "cuda" else cpu(), weights=weights, leave_one_out=leave_one_out)
     if steps is not None:
         config = replace(config, adapt=replace(config.adapt, steps=steps))
     if views is not None:

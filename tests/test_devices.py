@@ -12,7 +12,7 @@ from test_model import shaken
 
 from solver import presets
 from solver.arc.tasks import Task
-from solver.device import compute_dtype, has_kernels, pick_device, training_dtype
+from solver.device import compute_dtype, has_kernels, lacking, pick_device, training_dtype, worker_devices
 from solver.learn import adapt as adapting
 from solver.learn import memory
 from solver.learn.adapt import adapt
@@ -41,6 +41,28 @@ def test_each_card_computes_in_what_it_is_fast_in(capability, dtype, training, m
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert compute_dtype(GPU) == dtype
     assert training_dtype(GPU) == training
+
+
+def test_an_apple_gpu_is_taken_only_when_asked_for_in_float32_by_one_process(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="no Apple GPU"):
+        pick_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    where = pick_device("mps")
+    assert pick_device("auto").type != "mps"
+    assert (compute_dtype(where), training_dtype(where)) == (torch.float32, torch.float32)
+    assert worker_devices(where, 4, 100) == (["mps"], 1)
+    assert presets.chosen("mps", "nano") == presets.chosen("cpu", "nano")
+
+
+def test_an_operation_that_torch_lacks_is_named(monkeypatch):
+    text = "The operator 'aten::_foo.out' is not currently implemented for the MPS device. If you want this op ..."
+    monkeypatch.setattr(jobs, "adapt", lambda *_, **__: (_ for _ in ()).throw(NotImplementedError(text)))
+    task = Task("a", tuple(copy_task(1)), (np.ones((3, 3), np.uint8),))
+    network = Network(MODELS["toy"], tasks=1)
+    (outcome,) = jobs.run_job(network, [task], Job(("a",), 8), CONFIG, seed=0, device=CPU, dtype=torch.float32)
+    assert outcome.row["error"].startswith(f"torch {torch.__version__} has no aten::_foo.out on mps; take --device cpu")
+    assert lacking(NotImplementedError("a part of ours is missing")) is None
 
 
 def test_a_card_this_torch_was_not_built_for_is_left_alone(monkeypatch):

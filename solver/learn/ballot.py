@@ -75,7 +75,7 @@ def cast(
     views, place = views.to(device), place.to(device)
     ballots = [counted(torch.cat(steps), views, place, size) for steps in zip(*seen, strict=True)]
     if halts:
-        ballots[-1] = replace(ballots[-1], halt=torch.cat(halts).double().cpu().numpy())
+        ballots[-1] = replace(ballots[-1], halt=torch.cat(halts).cpu().double().numpy())
     return ballots
 
 
@@ -96,5 +96,5 @@ def counted(log_probs: torch.Tensor, views: Views, place: Placement, size: int) 
     likelihood = np.zeros((0, len(views)))
     if grids:
         table = pack(grids, log_probs.device)
-        likelihood = likelihoods(table, log_probs, views, place, size).double().cpu().numpy()
+        likelihood = likelihoods(table, log_probs, views, place, size).cpu().double().numpy()
     return Ballot(grids, votes, log_prob, likelihood)

@@ -229,7 +229,7 @@ def _score(pool: Pool, seen: list, size: int, config: PredictConfig, device: tor
     table = pack([np.array(c.grid) for c in ranked], device)
     total = torch.zeros(len(ranked), dtype=torch.float64)
     for log_probs, views, place in seen:
-        total += likelihoods(table, log_probs, views, place, size).double().sum(1).cpu()
+        total += likelihoods(table, log_probs, views, place, size).cpu().double().sum(1)
     count = sum(len(views) for _, views, _ in seen)
     for candidate, value in zip(ranked, total.tolist(), strict=True):
         pool.add_likelihood(candidate.grid, min(0.0, value), count)

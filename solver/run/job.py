@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from solver.arc.tasks import Task
-from solver.device import is_out_of_memory, release
+from solver.device import is_out_of_memory, lacking, release
 from solver.learn.adapt import Adapted, adapt, leave_one_out
 from solver.learn.batches import Slot
 from solver.learn.memory import gauge
@@ -50,7 +50,8 @@ def failure(task_id: str, copy: int, text: str, trace: str = "") -> Outcome:
 
 def failed(task_id: str, copy: int, error: BaseException) -> Outcome:
     """The outcome of a task on which `error` was raised."""
-    return failure(task_id, copy, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+    text = lacking(error) or f"{type(error).__name__}: {error}"
+    return failure(task_id, copy, text, "".join(traceback.format_exception(error)))
 
 
 def run_job(
