@@ -122,8 +122,8 @@ def lacking(error: BaseException) -> str | None:
 def worker_devices(where: torch.device, workers: int | None, jobs: int) -> tuple[list[str], int]:
     """A device for each worker process on this machine, and the CPU threads of each.
 
-    On a CPU one worker per processor, but no more than there are `jobs`; else one per GPU, Apple's being one. `workers` may ask for
-    fewer, and on a CPU for more.
+    On a CPU one worker per processor, but no more than there are `jobs`; else one per GPU, and one on Apple's.
+    `workers` may ask for fewer, and on a CPU for more.
     """
     if where.type == "cpu":
         count = max(1, min(workers or cpu_count(), jobs))
