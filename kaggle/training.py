@@ -14,9 +14,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from stage import USER, Failed, attach, execute, lay_out
 
 from solver import pack
+from solver.arc import datasets
+from solver.arc.hashing import pack_pairs
+from solver.arc.tasks import challenge_json
 from solver.text import parse_duration
 
 PRESET = "toy"
@@ -50,10 +54,28 @@ def rehearse(folder: Path, packed: pack.Pack, python: Path, cut: list[str]) -> N
 
 def train(root: Path, out: Path, python: Path, cut: list[str], session: str) -> str:
     """One version of the notebook, in `root`; what it printed."""
-    made = pack.pack_training(USER, out, training=pack.Training(PRESET, BUDGET, session, SCORE), go_on=True)
+    training = pack.Training(PRESET, BUDGET, session, SCORE)
+    made = pack.pack_training(USER, out, training=training, data=small_data(root.parent / "data"), go_on=True)
     attach(root, made.dataset, "tinyarc-training-data")
     (root / "working").mkdir()
     return execute(made.kernel / "notebook.ipynb", root, python, cut, 600)
+
+
+def small_data(folder: Path) -> Path:
+    """A folder with training data in the packed formats, of a few tasks each: enough to see that files are found."""
+    folder.mkdir(parents=True)
+    tasks = [task for task in datasets.load("arc1-train").tasks if task.largest_side <= 6]
+    pairs = [[(pair.input, pair.output) for pair in task.support] for task in tasks]
+    shapes, cells, _ = pack_pairs([pair for each in pairs for pair in each])
+    which = np.repeat(np.arange(len(tasks), dtype=np.uint16), [len(each) for each in pairs])
+    np.savez(folder / "rearc.npz", ids=np.array([task.id for task in tasks]), task=which, shapes=shapes, cells=cells)
+    second = datasets.load("arc2-train")
+    concepts = challenge_json([task for task in second.tasks if task.largest_side <= 6])
+    for task_id, task in concepts.items():
+        for test, output in zip(task["test"], second.solutions[task_id], strict=True):
+            test["output"] = output.tolist()
+    (folder / "conceptarc.json").write_text(json.dumps(concepts))
+    return folder
 
 
 @contextlib.contextmanager
