@@ -120,11 +120,11 @@ def _guess(outlooks: dict[str, Outlook], easy: float, earlier: Run | None) -> st
 
 
 def _lanes(profile: Profile, where: torch.device, workers: int | None, tasks: int) -> int:
-    """Devices at work: as `solve` chooses them, of those that the profile has."""
+    """Devices at work: as `solve` chooses them; of GPUs such as the profile has there may be more, on several machines."""
     if profile.devices is None:
         return len(worker_devices(where, workers, tasks)[0])
     if profile.gpu:
-        return min(workers or profile.devices, profile.devices)
+        return workers or profile.devices
     return max(1, min(workers or profile.devices, tasks))
 
 
