@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -110,7 +111,9 @@ def _with_means(
             return run(arguments, means)
         if arguments.workers is not None:
             raise ValueError("--workers is for this machine; with --cluster all of the cluster's workers are used")
-        from solver.run.cluster import Cluster  # which imports Dask, if it is there
+        if importlib.util.find_spec("distributed") is None:
+            raise ValueError("--cluster needs Dask: pip install 'tinyarc[cluster]', here and where the workers run")
+        from solver.run.cluster import Cluster  # not above: what it imports is optional
 
         with Cluster(arguments.cluster, arguments.device, patience=budget) as cluster:
             return run(arguments, replace(means, cluster=cluster))

@@ -11,10 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
-import queue
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
@@ -22,29 +20,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import distributed
 import orjson
 
 from solver.arc.tasks import Task
-from solver.run.process import READY, Ending, WorkerSettings
-from solver.run.schedule import Job
+from solver.run import cluster_worker
+from solver.run.cluster_process import LOOK, LOST, ClusterProcess
+from solver.run.cluster_worker import About
+from solver.run.process import WorkerSettings
+from solver.run.workers import Starter
 from solver.weights import checkpoint
-
-try:
-    import distributed
-
-    from solver.run import cluster_worker
-    from solver.run.cluster_worker import About
-except ImportError:  # Dask is optional; `Cluster` says so
-    distributed = None
 
 CONNECT = 5.0
 """Seconds for a scheduler to answer."""
-LOOK = 0.5
-"""Seconds between two looks at which workers there are."""
-LOST = 60.0
-"""Seconds after which a worker, or the scheduler, is not expected back."""
-POLL = 0.02
-"""Seconds between two looks at a job."""
 
 
 class Cluster:
@@ -59,8 +47,6 @@ class Cluster:
     def __init__(
         self, address: str, device: str = "auto", *, say: Callable[[str], None] = print, patience: float | None = None
     ) -> None:
-        if distributed is None:
-            raise ValueError("--cluster needs Dask: pip install 'tinyarc[cluster]', here and where the workers run")
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said here, in one line
         self.device, self.say = device, say
         self.client = _connect(address)
@@ -71,7 +57,7 @@ class Cluster:
         self.spoiled: set[str] = set()  # addresses of workers that are being ended
         self.refused: set[str] = set()  # places with other versions or another kind of device
         self.lost: set[str] = set()  # places that a process waited for in vain
-        self.payload: Any = None
+        self.payload: cluster_worker.Payload | None = None  # of the run that goes on
         self.channel, self.bell = multiprocessing.Pipe(duplex=False)
         try:
             self.about = self._meet(address, patience)
@@ -92,20 +78,27 @@ class Cluster:
         with contextlib.suppress(Exception):  # the scheduler may be gone
             self.client.close(timeout=5)
 
-    def starters(self, settings: WorkerSettings, tasks: list[Task]) -> list[Callable[[], ClusterProcess]]:
-        """Begins a run: what starts a process on each of the places that there are. Further ones are arrivals."""
+    def starters(self, settings: WorkerSettings, tasks: list[Task]) -> list[Starter]:
+        """Begins a run: what starts a process on each of the places that there are. Further ones are arrivals.
+        RuntimeError if there is none any more."""
         self._forget()
         network = checkpoint.load(settings.config.weights, settings.seed, loops=settings.config.loops)
         self.payload = cluster_worker.Payload(uuid.uuid4().hex, network, settings, {task.id: task for task in tasks})
         self.known.clear()
-        return self.receive()
+        since = time.monotonic()
+        while not (starters := self.receive()):
+            if time.monotonic() - since > LOST:
+                raise RuntimeError(f"the cluster has had no worker for {LOST:.0f} s")
+            time.sleep(LOOK)
+        return starters
 
-    def receive(self) -> list[Callable[[], ClusterProcess]]:
+    def receive(self) -> list[Starter]:
         """Starters for places that have turned up, as `solver.run.workers.Arrivals` has it."""
         while self.channel.poll():
             self.channel.recv_bytes()
         fresh = [place for place in self.places if place not in self.known | self.refused]
         self.known.update(fresh)
+        self.lost.difference_update(fresh)
         return [partial(ClusterProcess, self, place) for place in fresh]
 
     def complaint(self, there: About) -> str | None:
@@ -161,7 +154,7 @@ class Cluster:
         for worker, answer in answers.items():
             if isinstance(answer, BaseException):
                 raise ValueError(f"--cluster {address}: the worker at {worker} cannot solve: {answer!r}")
-            self.about: About = next(iter(answers.values()))
+            self.about = next(iter(answers.values()))
             if complaint := self.complaint(answer):
                 raise ValueError(f"--cluster {address}: the worker at {worker} {complaint}")
         return self.about
@@ -183,103 +176,6 @@ class Cluster:
                 self.bell.send_bytes(b"!")
 
 
-class _Gone(Exception):
-    """A worker is of no use any more; the message says why."""
-
-
-class ClusterProcess:
-    """A `solver.run.process.WorkerProcess`: what runs at one place of a cluster, until it fails. OSError if the place
-    is gone for good."""
-
-    def __init__(self, cluster: Cluster, place: str) -> None:
-        if place in cluster.refused:
-            raise ConnectionRefusedError(f"{place}: was left out")
-        if place in cluster.lost:  # should it turn up after all, it is a new one
-            cluster.lost.discard(place)
-            cluster.known.discard(place)
-            raise ConnectionError(f"{place}: is gone")
-        self.cluster, self.place, self.address = cluster, place, ""
-        self.channel, self.bell = multiprocessing.Pipe(duplex=False)
-        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self.stopped = threading.Event()
-        self.asking = False  # whether the worker is at work
-        self.ending = Ending("stopped")
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
-
-    def send(self, tasks: list[Task], job: Job) -> None:
-        self.jobs.put(job)
-
-    def receive(self) -> Any:
-        self.channel.recv_bytes()
-        return self.messages.get()
-
-    def stop(self, patience: float = 0.0) -> Ending:
-        self.stopped.set()
-        self.jobs.put(None)
-        self.thread.join(patience + 1.0)
-        self.channel.close()
-        if self.asking:
-            self.cluster.restart(self.place, self.address)
-        return self.ending
-
-    def _serve(self) -> None:
-        with contextlib.closing(self.bell), contextlib.suppress(OSError):
-            try:
-                self._appear()
-                payload = self.cluster.payload
-                [sent] = self.cluster.client.scatter([payload], workers=[self.address], hash=False)
-                if complaint := self.cluster.complaint(self._ask(cluster_worker.load, sent)):
-                    self.cluster.refuse(self.place, complaint)
-                    raise _Gone(complaint)
-                self._say(READY)
-                while (job := self.jobs.get()) is not None:
-                    self._say(self._ask(cluster_worker.work, payload.run, job))
-            except _Gone:
-                pass
-            except Exception as error:  # of Dask: whatever it is, this worker cannot be reached
-                self.ending = Ending(f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-
-    def _say(self, message: Any) -> None:
-        self.messages.put(message)
-        self.bell.send_bytes(b"!")
-
-    def _appear(self) -> None:
-        """Waits until there is a worker at this place."""
-        since = time.monotonic()
-        while (address := self.cluster.places.get(self.place)) is None or address in self.cluster.spoiled:
-            if time.monotonic() - since > LOST:
-                self.cluster.lost.add(self.place)
-                self._end(f"no worker at {self.place} for {LOST:.0f} s")
-            if self.stopped.wait(LOOK):
-                raise _Gone
-        self.address = address
-
-    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function gives on the worker."""
-        self.asking = True
-        future = self.cluster.client.submit(function, *arguments, workers=[self.address], pure=False, retries=0)
-        while not future.done():
-            if self.stopped.wait(POLL):
-                raise _Gone
-            if self.cluster.places.get(self.place) != self.address:
-                self.asking = False
-                self._end(f"the Dask worker at {self.address} is gone", killed=True)
-        if future.status == "error":
-            error, where = future.exception(timeout=LOST), future.traceback(timeout=LOST)
-            text = "".join(traceback.format_exception(type(error), error, where))
-            self.asking = self.place != self.address  # without a nanny, nobody would start another
-            self._end(f"{type(error).__name__}: {error}", traceback=text)
-        result = future.result(timeout=LOST)
-        self.asking = False
-        return result
-
-    def _end(self, text: str, *, killed: bool = False, traceback: str | None = None) -> None:
-        self.ending = Ending(text, killed, traceback)
-        raise _Gone(text)
-
-
 def _connect(address: str) -> Any:
     """A client of the scheduler at an address or named by a file. ValueError if none answers."""
     where = address
@@ -291,7 +187,8 @@ def _connect(address: str) -> Any:
     elif "://" not in address:
         raise ValueError(f"--cluster {address}: is neither an address such as tcp://HOST:8786 nor a scheduler file")
     try:
-        return distributed.Client(where, timeout=CONNECT, set_as_default=False)
+        client: Any = distributed.Client
+        return client(where, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"--cluster {address}: no Dask scheduler answers there ({reason})") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from distributed import get_worker
@@ -12,7 +13,6 @@ from solver import __version__
 from solver.arc.tasks import Task
 from solver.device import compute_dtype, device_name, pick_device
 from solver.model import Network
-from solver.run.job import Outcome
 from solver.run.process import WorkerSettings, prepared
 from solver.run.schedule import Job
 
@@ -63,8 +63,8 @@ def load(payload: Payload) -> About:
     return about(settings.device)
 
 
-def work(run: str, job: Job) -> list[Outcome]:
-    """The outcomes of a job of a run that this worker is ready for."""
+def work(run: str, job: Job) -> Any:
+    """What the runner gives for a job of a run that this worker is ready for."""
     payload = _loaded[run]
     settings = payload.settings
     # Some switches are those of a thread, and Dask has several: so with every job.

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import shutil
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ def solve(
     answers = Answers(directory, work.challenges, config.rule, out, keep=resume)
     log = _Log(answers, len(before))
     settings = WorkerSettings(config, seed, means.device, 1, runner)
+    starters: Sequence[Starter]
     if cluster is None:
         starters, machine = _this_machine(settings, means.workers, len(tasks))
     else:

@@ -120,7 +120,7 @@ def _guess(outlooks: dict[str, Outlook], easy: float, earlier: Run | None) -> st
 
 
 def _lanes(profile: Profile, where: torch.device, workers: int | None, tasks: int) -> int:
-    """Devices at work: as `solve` chooses them; of GPUs such as the profile has there may be more, on several machines."""
+    """Devices at work: as `solve` chooses them. On several machines there may be more GPUs than the profile has."""
     if profile.devices is None:
         return len(worker_devices(where, workers, tasks)[0])
     if profile.gpu:

@@ -1,0 +1,125 @@
+"""A worker of a Dask cluster, as a `solver.run.process.WorkerProcess`: a thread here asks, the worker there answers."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from solver.arc.tasks import Task
+from solver.run import cluster_worker
+from solver.run.process import READY, Ending
+from solver.run.schedule import Job
+
+if TYPE_CHECKING:
+    from solver.run.cluster import Cluster
+
+LOST = 60.0
+"""Seconds after which a worker is not expected back."""
+LOOK = 0.5
+"""Seconds between two looks at which workers there are."""
+POLL = 0.02
+"""Seconds between two looks at a job."""
+
+
+class _Gone(Exception):
+    """A worker is of no use any more; the message says why."""
+
+
+class ClusterProcess:
+    """A `solver.run.process.WorkerProcess`: what runs at one place of a cluster, until it fails. OSError if the place
+    is gone for good."""
+
+    def __init__(self, cluster: Cluster, place: str) -> None:
+        if place in cluster.refused:
+            raise ConnectionRefusedError(f"{place}: was left out")
+        if place in cluster.lost:  # should it turn up after all, it is a new one
+            cluster.lost.discard(place)
+            cluster.known.discard(place)
+            raise ConnectionError(f"{place}: is gone")
+        self.cluster, self.place, self.address = cluster, place, ""
+        self.channel, self.bell = multiprocessing.Pipe(duplex=False)
+        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.stopped = threading.Event()
+        self.asking = False  # whether the worker is at work
+        self.ending = Ending("stopped")
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def send(self, tasks: list[Task], job: Job) -> None:
+        self.jobs.put(job)
+
+    def receive(self) -> Any:
+        self.channel.recv_bytes()
+        return self.messages.get()
+
+    def stop(self, patience: float = 0.0) -> Ending:
+        self.stopped.set()
+        self.jobs.put(None)
+        self.thread.join(patience + 1.0)
+        self.channel.close()
+        if self.asking:
+            self.cluster.restart(self.place, self.address)
+        return self.ending
+
+    def _serve(self) -> None:
+        with contextlib.closing(self.bell), contextlib.suppress(OSError):
+            try:
+                self._appear()
+                payload = self.cluster.payload
+                assert payload is not None
+                [sent] = self.cluster.client.scatter([payload], workers=[self.address], hash=False)
+                if complaint := self.cluster.complaint(self._ask(cluster_worker.load, sent)):
+                    self.cluster.refuse(self.place, complaint)
+                    raise _Gone(complaint)
+                self._say(READY)
+                while (job := self.jobs.get()) is not None:
+                    self._say(self._ask(cluster_worker.work, payload.run, job))
+            except _Gone:
+                pass
+            except Exception as error:  # of Dask: whatever it is, this worker cannot be reached
+                self.ending = Ending(f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+
+    def _say(self, message: Any) -> None:
+        self.messages.put(message)
+        self.bell.send_bytes(b"!")
+
+    def _appear(self) -> None:
+        """Waits until there is a worker at this place."""
+        since = time.monotonic()
+        while (address := self.cluster.places.get(self.place)) is None or address in self.cluster.spoiled:
+            if time.monotonic() - since > LOST:
+                self.cluster.lost.add(self.place)
+                self._end(f"no worker at {self.place} for {LOST:.0f} s")
+            if self.stopped.wait(LOOK):
+                raise _Gone
+        self.address = address
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function gives on the worker."""
+        self.asking = True
+        future = self.cluster.client.submit(function, *arguments, workers=[self.address], pure=False, retries=0)
+        while not future.done():
+            if self.stopped.wait(POLL):
+                raise _Gone
+            if self.cluster.places.get(self.place) != self.address:
+                self.asking = False
+                self._end(f"the Dask worker at {self.address} is gone", killed=True)
+        if future.status == "error":
+            error, where = future.exception(timeout=LOST), future.traceback(timeout=LOST)
+            text = "".join(traceback.format_exception(type(error), error, where))
+            self.asking = self.place != self.address  # without a nanny, nobody would start another
+            self._end(f"{type(error).__name__}: {error}", traceback=text)
+        result = future.result(timeout=LOST)
+        self.asking = False
+        return result
+
+    def _end(self, text: str, *, killed: bool = False, traceback: str | None = None) -> None:
+        self.ending = Ending(text, killed, traceback)
+        raise _Gone(text)
