@@ -59,7 +59,7 @@ def name_of(path):
 
 def imports(path, *, at_once=False):
     """Full names of what a module imports, `from a import b` as `a.b` where that is a module; with `at_once` only what
-    is imported when the module itself is."""
+    is imported when the module itself is: not within functions, and not for type checkers alone."""
     found = set()
     for node in _nodes(ast.parse(path.read_text(encoding="utf-8")), into_functions=not at_once):
         if isinstance(node, ast.Import):
@@ -74,6 +74,8 @@ def imports(path, *, at_once=False):
 
 def _nodes(tree, into_functions):
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not into_functions:
+            continue
         yield node
         if into_functions or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             yield from _nodes(node, into_functions)
