@@ -108,7 +108,7 @@ class Attention(nn.Module):
         tasks, batch, length, width = x_NBLD.shape
         head = width // self.heads
         qkv = linear(x_NBLD, self.qkv)
-        if fast := fused_for(qkv):
+        if head % 16 == 0 and (fast := fused_for(qkv)):
             return linear(fast.attention(qkv, self.sharpness, *rotary), self.out)
         qkv = qkv.reshape(tasks * batch, length, 3, self.heads, head)
         qk = rotate(norm(qkv[:, :, :2]), *rotary).reshape(tasks, batch, length, 2, self.heads, head)
@@ -146,7 +146,7 @@ class GatedMLP(nn.Module):
 
     def forward(self, x_NBLD: Tensor, side: int) -> Tensor:
         up = linear(x_NBLD, self.up)
-        if self.conv is not None and (fast := fused_for(up)):
+        if self.conv is not None and up.shape[-1] % 16 == 0 and (fast := fused_for(up)):
             return linear(fast.gate(up, self.conv, side), self.down)
         gate, value = up.chunk(2, dim=-1)
         if self.conv is not None:

@@ -22,7 +22,7 @@ import torch
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, models, overload, register_model
 from torch import Tensor
 
 EPS = float(torch.finfo(torch.float32).eps)
@@ -167,6 +167,130 @@ def _typed_put(array: Any, i: Any, value: Any) -> Any:
             array[i] = value
 
     return put
+
+
+# Eight float32 at once, where loops are too short for the compiler to see to it.
+
+
+class _Lanes(types.Type):
+    """The type of eight float32 in one register (or two)."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Lanes")
+
+
+LANES, VECTOR = _Lanes(), ir.VectorType(ir.FloatType(), 8)
+
+
+@register_model(_Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        super().__init__(dmm, fe_type, VECTOR)
+
+
+def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """The address of eight elements of an array, from the given one on, and whether they are bfloat16."""
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    half = signature.args[0].dtype == types.uint16
+    kind = ir.VectorType(ir.IntType(16), 8) if half else VECTOR
+    return builder.bitcast(builder.gep(array.data, [arguments[1]]), kind.as_pointer()), half
+
+
+@intrinsic
+def _load(typing: Any, array: Any, i: Any) -> Any:
+    """Eight elements from number i on."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, half = _place(context, builder, signature, arguments)
+        value = builder.load(place, align=2 if half else 4)
+        if half:
+            words = ir.VectorType(ir.IntType(32), 8)
+            value = builder.bitcast(builder.shl(builder.zext(value, words), words([16] * 8)), VECTOR)
+        return value
+
+    return LANES(array, types.int64), emit
+
+
+@intrinsic
+def _store(typing: Any, array: Any, i: Any, value: Any) -> Any:
+    """Puts eight values at element i and after."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, half = _place(context, builder, signature, arguments)
+        value = arguments[2]
+        if half:
+            words = ir.VectorType(ir.IntType(32), 8)
+            word = builder.bitcast(value, words)
+            odd = builder.and_(builder.lshr(word, words([16] * 8)), words([1] * 8))
+            word = builder.add(builder.add(word, words([0x7FFF] * 8)), odd)
+            value = builder.trunc(builder.lshr(word, words([16] * 8)), ir.VectorType(ir.IntType(16), 8))
+        builder.store(value, place, align=2 if half else 4)
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64, LANES), emit
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    """A vector of one value, in code to be emitted."""
+    word, nothing = ir.IntType(32), ir.Constant(VECTOR, ir.Undefined)
+    value = builder.insert_element(nothing, value, word(0))
+    return builder.shuffle_vector(value, nothing, ir.Constant(ir.VectorType(word, 8), [0] * 8))
+
+
+def _fused_product(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c of vectors, in code to be emitted."""
+    kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.v8f32"), [a, b, c])
+
+
+@intrinsic
+def _all(typing: Any, value: Any) -> Any:
+    """Eight times a float32."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _splat(builder, arguments[0])
+
+    return LANES(types.float32), emit
+
+
+@intrinsic
+def _sum(typing: Any, lanes: Any) -> Any:
+    """The sum of eight values."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, word = arguments[0], ir.IntType(32)
+        for apart in (4, 2, 1):
+            order = ir.Constant(ir.VectorType(word, 8), [(i + apart) % 8 for i in range(8)])
+            value = builder.fadd(value, builder.shuffle_vector(value, value, order))
+        return builder.extract_element(value, word(0))
+
+    return types.float32(LANES), emit
+
+
+@intrinsic
+def _mul(typing: Any, a: Any, b: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fmul(*arguments)
+
+    return LANES(LANES, LANES), emit
+
+
+@intrinsic
+def _sub(typing: Any, a: Any, b: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fsub(*arguments)
+
+    return LANES(LANES, LANES), emit
+
+
+@intrinsic
+def _fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _fused_product(builder, *arguments)
+
+    return LANES(LANES, LANES, LANES), emit
 
 
 F0, F1, F126 = np.float32(0), np.float32(1), np.float32(126.5)
@@ -332,34 +456,18 @@ def inject(x: Tensor, added: Tensor, step: Tensor) -> Tensor:
 
 
 @_fast
-def _three(out, a, b, c, x, y, z, begin):
-    """out <- a x + b y + c z, or, unless `begin`, added to it; rows of one length."""
-    if begin:
-        for j in range(len(out)):
-            out[j] = a[j] * x[j] + b[j] * y[j] + c[j] * z[j]
-    else:
-        for j in range(len(out)):
-            out[j] += a[j] * x[j] + b[j] * y[j] + c[j] * z[j]
-
-
-@_fast
-def _convolve(out, padded, taps, place, row, width, sign):
-    """out (E,) <- the sum over the nine neighbours of a cell of `taps` (9, E) times `padded` (..., E), in which the
-    cell has the number `place` and the cell below it `place + row`; `sign` -1 turns the taps by half a turn."""
-    for dy in range(3):
-        first = (4 + sign * (3 * dy - 4)) * width
-        second, third = first + sign * width, first + 2 * sign * width
-        left = (place + (dy - 1) * row - 1) * width
-        _three(
-            out,
-            taps[first : first + width],
-            taps[second : second + width],
-            taps[third : third + width],
-            padded[left : left + width],
-            padded[left + width : left + 2 * width],
-            padded[left + 2 * width : left + 3 * width],
-            dy == 0,
-        )
+def _convolve(out, padded, taps, first, place, row, width, sign):
+    """out (E,) <- the sum over the nine neighbours of a cell of the taps (9, E), from `first` on, times `padded`
+    (..., E), in which the cell has the number `place` and the cell below it `place + row`; `sign` -1 turns the taps by
+    half a turn."""
+    for j in range(0, width, 8):
+        total = _all(F0)
+        for y in range(-1, 2):
+            middle, tap = (place + y * row) * width + j, first + (4 + sign * 3 * y) * width + j
+            total = _fma(_load(padded, middle - width), _load(taps, tap - sign * width), total)
+            total = _fma(_load(padded, middle), _load(taps, tap), total)
+            total = _fma(_load(padded, middle + width), _load(taps, tap + sign * width), total)
+        _store(out, j, total)
 
 
 @_fast
@@ -393,7 +501,7 @@ def _gate_rows(up, taps, out, images, tasks, length, side, width):
             else:
                 cell = token - prefix
                 place = (cell // side + 1) * (side + 2) + cell % side + 1
-                _convolve(mixed, padded, taps[first : first + 9 * width], place, side + 2, width, 1)
+                _convolve(mixed, padded, taps, first, place, side + 2, width, 1)
             row = out[begin // 2 : begin // 2 + width]
             for j in range(width):
                 g = _get(gate, j)
@@ -410,12 +518,6 @@ def _gate_row_back(dout, gate, mixed, dgate, dmixed):
 
 
 @_fast
-def _two_products(out, a, x, b, y):
-    for j in range(len(out)):
-        out[j] += a[j] * x[j] + b[j] * y[j]
-
-
-@_fast
 def _gate_back(dout, up, taps, dup, dtaps, images, tasks, length, side, width):
     """The gradients dup (R, L, 2E), and dtaps (N, 9, E), to which is added, of `_gate_rows` for dout (R, L, E)."""
     row = side + 2
@@ -425,7 +527,6 @@ def _gate_back(dout, up, taps, dup, dtaps, images, tasks, length, side, width):
     prefix = length - side * side
     for image in range(images):
         first = (image * tasks // images) * 9 * width
-        kernel = taps[first : first + 9 * width]
         _pad(padded, up, image, length, side, width)
         for token in range(length):
             begin = (image * length + token) * 2 * width
@@ -442,35 +543,32 @@ def _gate_back(dout, up, taps, dup, dtaps, images, tasks, length, side, width):
             else:
                 cell = token - prefix
                 place = (cell // side + 1) * row + cell % side + 1
-                _convolve(mixed, padded, kernel, place, row, width, 1)
+                _convolve(mixed, padded, taps, first, place, row, width, 1)
                 _gate_row_back(above, gate, mixed, dgate, slope[place * width : (place + 1) * width])
-        slope[:width] = F0
+        for j in range(width):
+            slope[j] = F0
         for cell in range(side * side):
             place = (cell // side + 1) * row + cell % side + 1
-            _convolve(mixed, slope, kernel, place, row, width, -1)
+            _convolve(mixed, slope, taps, first, place, row, width, -1)
             begin = ((image * length + prefix + cell) * 2 + 1) * width
             dvalue = dup[begin : begin + width]
             for j in range(width):
                 _put(dvalue, j, mixed[j])
-        for tap in range(9):
-            out = dtaps[first + tap * width : first + (tap + 1) * width]
-            shift = ((tap // 3 - 1) * row + tap % 3 - 1) * width
-            # Two cells at a time; the second of the last pair of an odd row is border, where the slope is zero.
-            for y in range(1, side + 1):
-                for x in range(1, side + 1, 2):
-                    one = (y * row + x) * width
-                    two, beside = one + width, one + shift
-                    if x == side:
-                        two, next_to = one + width, one
-                    else:
-                        next_to = beside + width
-                    _two_products(
-                        out,
-                        slope[one : one + width],
-                        padded[beside : beside + width],
-                        slope[two : two + width],
-                        padded[next_to : next_to + width],
-                    )
+        for y in range(1, side + 1):
+            for j in range(0, width, 8):
+                begin = (y * row + 1) * width + j
+                for dy in range(3):
+                    tap = first + dy * 3 * width + j
+                    left, middle, right = _load(dtaps, tap), _load(dtaps, tap + width), _load(dtaps, tap + 2 * width)
+                    for x in range(side):
+                        place = begin + x * width
+                        value, beside = _load(slope, place), place + (dy - 1) * row * width
+                        left = _fma(value, _load(padded, beside - width), left)
+                        middle = _fma(value, _load(padded, beside), middle)
+                        right = _fma(value, _load(padded, beside + width), right)
+                    _store(dtaps, tap, left)
+                    _store(dtaps, tap + width, middle)
+                    _store(dtaps, tap + 2 * width, right)
 
 
 class _Gate(torch.autograd.Function):
@@ -513,24 +611,18 @@ def _tile_of(vectors: int) -> Any:
     @intrinsic
     def tile(typing: Any, c: Any, a: Any, b: Any, count: Any, a_row: Any, a_step: Any, b_row: Any, c_row: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            single, lanes = ir.FloatType(), ir.VectorType(ir.FloatType(), 8)
+            single = ir.FloatType()
             c, a, b, count, a_row, a_step, b_row, c_row = arguments
-            whole = count.type
-            zero, splat = ir.Constant(ir.IntType(32), 0), ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
-            kind = ir.FunctionType(lanes, [lanes] * 3)
-            multiply = cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.v8f32")
+            whole, zeros = count.type, ir.Constant(VECTOR, [0.0] * 8)
             c, a, b = (builder.inttoptr(address, single.as_pointer()) for address in (c, a, b))
 
             def vector_at(base: Any, offset: Any) -> Any:
-                return builder.bitcast(builder.gep(base, [offset]), lanes.as_pointer())
+                return builder.bitcast(builder.gep(base, [offset]), VECTOR.as_pointer())
 
-            sums = [
-                [cgutils.alloca_once_value(builder, ir.Constant(lanes, [0.0] * 8)) for _ in range(vectors)]
-                for _ in range(4)
-            ]
+            sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(vectors)] for _ in range(4)]
             for row in sums:
                 for slot in row:
-                    builder.store(ir.Constant(lanes, [0.0] * 8), slot)
+                    builder.store(zeros, slot)
             with cgutils.for_range(builder, count) as loop:
                 right = []
                 for j in range(vectors):
@@ -538,11 +630,9 @@ def _tile_of(vectors: int) -> Any:
                     right.append(builder.load(vector_at(b, begin), align=4))
                 for r, row in enumerate(sums):
                     place = builder.add(builder.mul(loop.index, a_step), builder.mul(whole(r), a_row))
-                    value = builder.load(builder.gep(a, [place]))
-                    value = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, zero)
-                    value = builder.shuffle_vector(value, ir.Constant(lanes, ir.Undefined), splat)
+                    left = _splat(builder, builder.load(builder.gep(a, [place])))
                     for j, slot in enumerate(row):
-                        builder.store(builder.call(multiply, [value, right[j], builder.load(slot)]), slot)
+                        builder.store(_fused_product(builder, left, right[j], builder.load(slot)), slot)
             for r, row in enumerate(sums):
                 for j, slot in enumerate(row):
                     place = builder.add(builder.mul(whole(r), c_row), whole(8 * j))
@@ -568,38 +658,43 @@ def _rows_product(c, a, b, columns, count, a_row, a_step, b_row, c_row):
 
 
 @_fast
-def _turned(x, cos, sin, out, factor):
-    """out (head,) <- x (head,), of unit mean square, its halves turned against each other, times `factor`; returns
-    what made the mean square one."""
-    half = len(out) // 2
-    square = F0
-    for j in range(2 * half):
-        value = _get(x, j)
-        square += value * value
-    root = F1 / np.sqrt(square / np.float32(2 * half) + np.float32(EPS))
-    scale = root * factor
-    for j in range(half):
-        a, b = _get(x, j) * scale, _get(x, j + half) * scale
-        out[j] = a * cos[j] - b * sin[j]
-        out[j + half] = a * sin[j] + b * cos[j]
-    return root
+def _turned(qkv, begin, cos, sin, angle, out, place, head, factor):
+    """out (head,) at `place` <- x (head,), at `begin` of qkv, made of unit mean square, its halves turned against each
+    other by the angles at `angle`, times `factor`."""
+    half = head // 2
+    square = _all(F0)
+    for j in range(0, head, 8):
+        x = _load(qkv, begin + j)
+        square = _fma(x, x, square)
+    scale = _all(factor / np.sqrt(_sum(square) / np.float32(head) + np.float32(EPS)))
+    for j in range(0, half, 8):
+        a, b = _mul(_load(qkv, begin + j), scale), _mul(_load(qkv, begin + half + j), scale)
+        c, s = _load(cos, angle + j), _load(sin, angle + j)
+        _store(out, place + j, _sub(_mul(a, c), _mul(b, s)))
+        _store(out, place + half + j, _fma(a, s, _mul(b, c)))
 
 
 @_fast
-def _turned_back(gradient, x, cos, sin, out, factor, root):
-    """out (head,) <- the gradient of x under `_turned`; returns that of `factor`. Overwrites `gradient`."""
-    half = len(gradient) // 2
-    dot = F0
-    for j in range(half):
-        a, b = gradient[j], gradient[j + half]
-        c, d = a * cos[j] + b * sin[j], b * cos[j] - a * sin[j]
-        gradient[j], gradient[j + half] = c, d
-        dot += c * _get(x, j) + d * _get(x, j + half)
-    along = root * root * dot / np.float32(2 * half)
-    scale = root * factor
-    for j in range(2 * half):
-        _put(out, j, scale * (gradient[j] - along * _get(x, j)))
-    return root * dot
+def _turned_back(gradient, place, qkv, begin, cos, sin, angle, out, head, factor):
+    """out (head,), at `begin` as x, <- the gradient of x under `_turned`, for the `gradient` at `place`, which is
+    overwritten; returns that of `factor`."""
+    half = head // 2
+    square, dot = _all(F0), _all(F0)
+    for j in range(0, half, 8):
+        x, y = _load(qkv, begin + j), _load(qkv, begin + half + j)
+        a, b = _load(gradient, place + j), _load(gradient, place + half + j)
+        c, s = _load(cos, angle + j), _load(sin, angle + j)
+        a, b = _fma(a, c, _mul(b, s)), _sub(_mul(b, c), _mul(a, s))
+        _store(gradient, place + j, a)
+        _store(gradient, place + half + j, b)
+        square = _fma(x, x, _fma(y, y, square))
+        dot = _fma(x, a, _fma(y, b, dot))
+    root = F1 / np.sqrt(_sum(square) / np.float32(head) + np.float32(EPS))
+    along = _all(root * root * _sum(dot) / np.float32(head))
+    scale = _all(root * factor)
+    for j in range(0, head, 8):
+        _store(out, begin + j, _mul(scale, _sub(_load(gradient, place + j), _mul(along, _load(qkv, begin + j)))))
+    return root * _sum(dot)
 
 
 @_fast
@@ -609,17 +704,15 @@ def _read(qkv, begin, step, cos, sin, factor, q, k, v, across, length, head, oth
     there to its keys."""
     half, padded = head // 2, len(across) // head
     for token in range(length):
-        first = begin + token * 3 * step
-        rows = slice(token * head, (token + 1) * head)
-        c, s = cos[token * half : (token + 1) * half], sin[token * half : (token + 1) * half]
-        _turned(qkv[first : first + head], c, s, q[rows], factor)
-        _turned(qkv[first + step : first + step + head], c, s, k[rows], factor)
-        value, out = qkv[first + 2 * step : first + 2 * step + head], v[rows]
-        for j in range(head):
-            out[j] = _get(value, j)
-        row = out if other_across else k[rows]
-        for j in range(head):
-            across[j * padded + token] = row[j]
+        first, place = begin + token * 3 * step, token * head
+        _turned(qkv, first, cos, sin, token * half, q, place, head, factor)
+        _turned(qkv, first + step, cos, sin, token * half, k, place, head, factor)
+        for j in range(0, head, 8):
+            _store(v, place + j, _load(qkv, first + 2 * step + j))
+    source = v if other_across else k
+    for j in range(head):
+        for token in range(length):
+            across[j * padded + token] = source[token * head + j]
 
 
 @_finite
@@ -673,7 +766,8 @@ def _attend_rows(qkv, cos, sin, factors, weights, out, images, tasks, length, he
                         rows[r * padded + j] = F0
                     if keep:
                         place = (((image * heads + h) * length) + i + r) * padded
-                        weights[place : place + padded] = rows[r * padded : (r + 1) * padded]
+                        for j in range(0, padded, 8):
+                            _store(weights, place + j, _load(rows, r * padded + j))
                 _rows_product(
                     mixed.ctypes.data + 4 * i * head,
                     rows.ctypes.data,
@@ -687,9 +781,8 @@ def _attend_rows(qkv, cos, sin, factors, weights, out, images, tasks, length, he
                 )
             for token in range(length):
                 place = (image * length + token) * step + h * head
-                row, source = out[place : place + head], mixed[token * head : (token + 1) * head]
-                for j in range(head):
-                    _put(row, j, source[j])
+                for j in range(0, head, 8):
+                    _store(out, place + j, _load(mixed, token * head + j))
 
 
 @_fast
@@ -710,9 +803,8 @@ def _attend_back(dout, qkv, cos, sin, factors, weights, dqkv, dfactors, images, 
             _read(qkv, begin, step, cos, sin, factor, q, k, v, across, length, head, True)
             for token in range(length):
                 place = (image * length + token) * step + h * head
-                row, source = dmixed[token * head : (token + 1) * head], dout[place : place + head]
-                for j in range(head):
-                    row[j] = _get(source, j)
+                for j in range(0, head, 8):
+                    _store(dmixed, token * head + j, _load(dout, place + j))
             kept = weights[(image * heads + h) * length * padded : (image * heads + h + 1) * length * padded]
             for i in range(0, length, 4):
                 _rows_product(
@@ -770,19 +862,21 @@ def _attend_back(dout, qkv, cos, sin, factors, weights, dqkv, dfactors, images, 
             total = F0
             for token in range(length):
                 first = begin + token * 3 * step
-                rows = slice(token * head, (token + 1) * head)
-                c, s = cos[token * half : (token + 1) * half], sin[token * half : (token + 1) * half]
                 for part in range(2):
-                    x = qkv[first + part * step : first + part * step + head]
-                    out = dqkv[first + part * step : first + part * step + head]
-                    square = F0
-                    for j in range(head):
-                        square += _get(x, j) * _get(x, j)
-                    root = F1 / np.sqrt(square / np.float32(head) + np.float32(EPS))
-                    total += _turned_back(dk[rows] if part else dq[rows], x, c, s, out, factor, root)
-                out, source = dqkv[first + 2 * step : first + 2 * step + head], dv[rows]
-                for j in range(head):
-                    _put(out, j, source[j])
+                    total += _turned_back(
+                        dk if part else dq,
+                        token * head,
+                        qkv,
+                        first + part * step,
+                        cos,
+                        sin,
+                        token * half,
+                        dqkv,
+                        head,
+                        factor,
+                    )
+                for j in range(0, head, 8):
+                    _store(dqkv, first + 2 * step + j, _load(dv, token * head + j))
             dfactors[task * heads + h] += total
 
 
