@@ -162,7 +162,7 @@ def table(out: Path) -> str:
     """Every system, seed and fine-tuning that there are marks of, as Markdown."""
     rows = []
     for path in sorted(out.glob("*/marks-*.json"), key=lambda path: (path.name, path.parent.name)):
-        bundle = next(path.parent.glob("*.safetensors"))
+        bundle = next(path for path in path.parent.glob("*.safetensors") if not path.stem.endswith(checkpoint.TASKS))
         card = checkpoint.find(str(bundle)).card
         marks = [Mark(**mark) for mark in orjson.loads(path.read_bytes()).values()]
         mean = {key: statistics.mean(getattr(mark, key) for mark in marks) for key in ("nats", "views", "steps")}

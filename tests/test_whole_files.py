@@ -1,4 +1,4 @@
-"""Files that a kill may interrupt: a bundle in three of them, and JSON lines half of whose last one is there."""
+"""Files that a kill may interrupt: a bundle in four of them, and JSON lines half of whose last one is there."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from submission.files import write_whole
 from voting import append_lines, read_lines
 
 
-@pytest.mark.parametrize("written", [0, 1, 2])
+@pytest.mark.parametrize("written", [0, 1, 2, 3])
 def test_a_kill_between_the_files_of_a_bundle_does_not_block_the_same_command(tmp_path, monkeypatch, written):
-    """A bundle of 2 steps is there; the kill comes when so many of the three files of one of 3 steps are written."""
+    """A bundle of 2 steps is there; the kill comes when so many of the four files of one of 3 steps are written."""
     sources = collect(max_side=4)
     monkeypatch.setattr(command, "collect", lambda *_, **__: sources)
     files = []

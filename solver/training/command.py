@@ -120,7 +120,8 @@ def train_bundle(
         card["init"] = {key: ancestor[key] for key in ("name", "sha256")}
         hashes = np.concatenate([hashes, ancestor["hashes"].cpu().numpy().view(np.uint64)])
     dtype = getattr(torch, config.bundle_dtype)
-    return checkpoint.save_bundle(directory, config.name, trainer.average, card, hashes, dtype)
+    tasks = [str(name) for name in sources.pairs.ids] if config.bundle_tasks else None
+    return checkpoint.save_bundle(directory, config.name, trainer.average, card, hashes, dtype, tasks)
 
 
 def log_table(rows: list[dict]) -> str:

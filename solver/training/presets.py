@@ -38,6 +38,7 @@ class TrainConfig:
     validate_seconds: float = 120.0  # between looks at the validation pairs
     checkpoint_seconds: float = 120.0  # between checkpoints
     bundle_dtype: str = "float32"  # what the finished weights are stored as, float32 or bfloat16
+    bundle_tasks: bool = True  # whether the trained tokens of every task are stored beside them (1 KB a task of `nano`)
 
     def __post_init__(self) -> None:
         if (canvas := self.model.canvas) and set(self.mix) != {canvas}:

@@ -70,13 +70,20 @@ class Trainer:
         return max(1, loops // 2) if progress < half or half >= 1.0 else loops
 
     def start_from(self, bundle: Bundle) -> None:
-        """Begins with a bundle's weights, every task with its mean task tokens. The bundle's hashes are kept, for
-        its pairs count as trained on from now on. ValueError if it holds another model."""
+        """Begins with a bundle's weights, a task with its own tokens where the bundle has them, else with the mean. The
+        bundle's hashes are kept, for its pairs count as trained on from now on. ValueError if it holds another model.
+        """
         network = checkpoint.load(str(bundle.path), loops=self.config.model.loops)
         if network.config != self.config.model:
             raise ValueError(f"{bundle.path}: holds another model, {bundle.card['model']}")
         weights = network.state_dict()
-        weights["conditioning.tasks"] = weights["conditioning.tasks"].expand(len(self.corpus.names), -1)
+        rows = weights["conditioning.tasks"].repeat(len(self.corpus.names), 1)
+        if (trained := checkpoint.load_table(str(bundle.path))) is not None:
+            place = {task_id: row for row, task_id in enumerate(trained[0])}
+            for row, name in enumerate(self.corpus.names):
+                if (old := place.get(str(name))) is not None:
+                    rows[row] = trained[1][old]
+        weights["conditioning.tasks"] = rows
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
         hashes = torch.from_numpy(checkpoint.trained_hashes(bundle).view(np.int64))
@@ -259,5 +266,5 @@ def plain_config(config: TrainConfig) -> dict:
     plain = dataclasses.asdict(config)
     plain["mix"] = {str(size): share for size, share in config.mix.items()}
     plain["families"] = list(config.families)
-    apart = ("model", "validate_seconds", "checkpoint_seconds", "bundle_dtype")
+    apart = ("model", "validate_seconds", "checkpoint_seconds", "bundle_dtype", "bundle_tasks")
     return {key: plain[key] for key in plain if key not in apart}

@@ -1,10 +1,13 @@
 """Bundled weights: `NAME.safetensors` with a card `NAME.json` and the hashes of all pairs trained on,
-`NAME.hashes.npy`. Loading is strict and checks the checksum; nothing is ever unpickled."""
+`NAME.hashes.npy`; where they are kept, the trained tokens of every task, `NAME.tasks.safetensors`.
+
+Loading is strict and checks the checksums; nothing is ever unpickled."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +26,9 @@ from submission.files import write_whole
 BUNDLED = Path(__file__).parent
 # What a card must say, and what its `seal` covers; the rest of a card is for readers and may be added to later.
 NEEDED = {"sha256": str, "model": dict, "parameters": int, "bytes": int, "pairs_trained_on": int}
-SEALED = (*NEEDED, "hashes_sha256")
+SEALED = (*NEEDED, "hashes_sha256", "tasks_sha256")
+TASKS = ".tasks"
+"""What the stem of the file of task tokens ends in; such a file is no bundle."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,18 @@ class Bundle:
     def hashes_path(self) -> Path:
         return self.path.with_name(self.name + ".hashes.npy")
 
+    @property
+    def tasks_path(self) -> Path:
+        return self.path.with_name(self.name + TASKS + ".safetensors")
+
 
 def bundled() -> list[Bundle]:
     """Every bundle inside the package, by name."""
-    return [find(path.stem) for path in sorted(BUNDLED.glob("*.safetensors"))]
+    return [find(name) for name in _names()]
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in BUNDLED.glob("*.safetensors") if not path.stem.endswith(TASKS))
 
 
 def find(weights: str) -> Bundle:
@@ -56,7 +69,7 @@ def find(weights: str) -> Bundle:
     if path.suffix != ".safetensors":
         path = BUNDLED / f"{weights}.safetensors"
         if not path.is_file():
-            names = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.safetensors"))) or "none"
+            names = ", ".join(_names()) or "none"
             raise ValueError(f"no bundled weights are called {weights!r}; there are: {names}, random:SIZE")
     card_path = path.with_suffix(".json")
     try:
@@ -78,13 +91,20 @@ def seal(card: dict) -> str:
 
 
 def save_bundle(
-    directory: Path, name: str, network: Network, card: dict, hashes: np.ndarray, dtype=torch.float32
+    directory: Path,
+    name: str,
+    network: Network,
+    card: dict,
+    hashes: np.ndarray,
+    dtype=torch.float32,
+    tasks: Sequence[str] | None = None,
 ) -> Bundle:
     """Writes hashes, weights (task tokens reduced to their mean, all rounded to `dtype`) and card, each as a whole and
-    the card last: it is what says that the others are there. Returns the bundle. `load` gives float32 whatever the
-    file holds."""
+    the card last: it is what says that the others are there. With `tasks`, the id of every row of the task table, the
+    table itself is written too, as bfloat16. Returns the bundle. `load` gives float32 whatever the file holds."""
     state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    state["conditioning.tasks"] = state["conditioning.tasks"].mean(dim=0, keepdim=True)
+    table = state["conditioning.tasks"]
+    state["conditioning.tasks"] = table.mean(dim=0, keepdim=True)
     data = save_safetensors({key: value.to(dtype).contiguous() for key, value in state.items()})
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.safetensors"
@@ -100,6 +120,12 @@ def save_bundle(
     bundle = Bundle(path, card)
     save_hashes(bundle.hashes_path, hashes)
     card["hashes_sha256"] = hashlib.sha256(bundle.hashes_path.read_bytes()).hexdigest()
+    card.pop("tasks_sha256", None)
+    if tasks is not None:
+        assert len(tasks) == len(table), (len(tasks), len(table))
+        content = save_safetensors({"tasks": table.to(torch.bfloat16).contiguous()}, {"ids": "\n".join(tasks)})
+        write_whole(bundle.tasks_path, content)
+        card["tasks_sha256"] = hashlib.sha256(content).hexdigest()
     card["seal"] = seal(card)
     write_whole(path, data)
     write_whole(path.with_suffix(".json"), orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
@@ -113,6 +139,7 @@ def whole(path: Path) -> Bundle | None:
         bundle = find(str(path))
         _load(str(path))
         trained_hashes(bundle)
+        load_table(str(path))
     except ValueError:
         return None
     return bundle
@@ -164,6 +191,34 @@ def _load(weights: str) -> Network:
     if (count := sum(value.numel() for value in state.values())) != bundle.card["parameters"]:
         raise ValueError(f"{bundle.path}: has {count} parameters, its card says {bundle.card['parameters']}")
     return network
+
+
+def load_table(weights: str) -> tuple[list[str], torch.Tensor] | None:
+    """The trained task tokens of a bundle: R task ids, and float32 (R, task_tokens * width) with a row for each.
+    None for a bundle without them and for random weights. ValueError, one line, if the file does not match the card.
+    """
+    if weights.startswith("random:"):
+        return None
+    bundle = find(weights)
+    if (expected := bundle.card.get("tasks_sha256")) is None:
+        return None
+    path, model = bundle.tasks_path, model_of(weights)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if (digest := hashlib.sha256(data).hexdigest()) != expected:
+        raise ValueError(f"{path}: sha256 is {digest[:16]}..., the card says {str(expected)[:16]}...")
+    try:
+        # A file of safetensors begins with the length of its header, 8 bytes, and the header, in JSON.
+        header = orjson.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        ids = str(header["__metadata__"]["ids"]).split("\n")
+        table = load_safetensors(data)["tasks"].float()
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: is not a table of task tokens: {' '.join(str(error).split())[:200]}") from None
+    if table.shape != (len(ids), model.task_tokens * model.width) or len(set(ids)) != len(ids):
+        raise ValueError(f"{path}: has {len(ids)} ids for a table of {tuple(table.shape)}")
+    return ids, table
 
 
 def _random(size: str, seed: int) -> Network:
