@@ -47,7 +47,7 @@ def sources():
     shapes, cells, offsets = pack_pairs([(np.ones((s, s), np.uint8),) * 2 for s in sides])
     names = np.array([f"task {s}" for s in sides])
     pairs = PackedPairs(names, np.arange(len(sides)), shapes, cells, offsets)
-    return Sources(pairs, np.zeros(0, np.uint64), pairs, {}, {})
+    return Sources(pairs, np.zeros(0, np.uint64), pairs, {}, {}, {})
 
 
 @pytest.fixture

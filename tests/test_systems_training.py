@@ -64,7 +64,7 @@ def sources():
     grids = [rng.integers(0, 10, side).astype(np.uint8) for side in sides]
     shapes, cells, offsets = pack_pairs([(grid, grid) for grid in grids])
     pairs = PackedPairs(np.array(["a", "b", "c"]), np.repeat(np.arange(3), 3), shapes, cells, offsets)
-    return Sources(pairs, np.zeros(0, np.uint64), pairs, {}, {})
+    return Sources(pairs, np.zeros(0, np.uint64), pairs, {}, {}, {})
 
 
 def preset(name):
