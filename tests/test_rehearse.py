@@ -1,4 +1,4 @@
-"""A rehearsal in its short form: the packed wheel installed and the notebook executed, without a network."""
+"""Rehearsals in their short form: the packed wheel installed and the notebooks executed, without a network."""
 
 import importlib.util
 import shutil
@@ -22,9 +22,24 @@ def missing() -> str | None:
     return "unshare is missing or may not cut the network"
 
 
-@pytest.mark.skipif(reason := missing(), reason=str(reason))
-def test_a_short_rehearsal_passes():
-    done = subprocess.run([sys.executable, SCRIPT, "--short", "--commit"], capture_output=True, text=True, timeout=240)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(reason := missing(), reason=str(reason))]
+
+
+def rehearse(*options, timeout):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--short", *options], capture_output=True, text=True, timeout=timeout
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "3 of 3 tasks answered" in done.stdout
     assert "network cut" in done.stdout
+    return done.stdout
+
+
+def test_a_short_rehearsal_of_solving_passes():
+    assert "3 of 3 tasks answered" in rehearse("--commit", "--only", "solve", timeout=300)
+
+
+def test_a_short_rehearsal_of_training_passes():
+    """A toy preset trained in two versions of the notebook, killed, resumed, bundled, scored and solved with."""
+    printed = rehearse("--only", "train", timeout=1200)
+    assert "trained in two versions of the notebook, with one process killed" in printed
+    assert "solved with the trained weights, and with the wheel's own where these were damaged" in printed

