@@ -1,15 +1,13 @@
 """What would go wrong on a GPU only, seen on a pretend device: tensors left on the CPU, and hidden waits for the device
 within a step."""
 
-import sys
 from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from test_adapt import copy_task
+from small import copy_task
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 from solver.arc.datasets import PackedPairs
@@ -28,7 +26,6 @@ from solver.training.presets import base
 from solver.training.pretrain import Trainer
 from solver.training.sources import Sources
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 pretending = pytest.importorskip("pretend", reason="this torch has no devices made in Python", exc_type=ImportError)
 import train_memory as counting  # noqa: E402
 

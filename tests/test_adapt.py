@@ -4,7 +4,7 @@ stop settles; a diverging copy is named."""
 import numpy as np
 import pytest
 import torch
-from test_model import shaken
+from small import CPU, copy_task, shaken
 
 from solver.arc.tasks import Pair, Task
 from solver.learn import adapt as adapting
@@ -15,15 +15,6 @@ from solver.learn.predict import PredictConfig, predict, trace
 from solver.learn.recipe import AdaptConfig
 from solver.learn.stacked_adamw import StackedAdamW
 from solver.model import MODELS, unstack
-
-CPU = torch.device("cpu")
-
-
-def copy_task(seed, size=3):
-    """Supports of the rule "the output is the input"."""
-    rng = np.random.default_rng(seed)
-    grids = [rng.integers(0, 10, (size, size)).astype(np.uint8) for _ in range(3)]
-    return [Pair(g, g) for g in grids]
 
 
 def test_stacked_adaptation_equals_one_by_one():

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_adapt import CPU, copy_task
-from test_model import shaken
+from small import CPU, copy_task, shaken
 
 from solver import presets
 from solver.arc.tasks import Task

@@ -1,8 +1,6 @@
 """Long work in pieces: the experiments and the evaluation stop, go on, and end with a table."""
 
-import sys
-from pathlib import Path
-
+import experiments
 import orjson
 import pytest
 
@@ -10,9 +8,6 @@ from solver.cli import main
 from solver.results.trial import standing
 from solver.training.files import FILES
 from solver.training.presets import TRAIN_PRESETS
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import experiments
 
 
 @pytest.mark.parametrize("name", ["base", "nano"])

@@ -1,4 +1,7 @@
-"""Bad files and bad places: what is refused is one clear line, and what was good before stays as it was."""
+"""Bad files and bad places: what is refused is one clear line, and what was good before stays as it was.
+
+This is longer than other files for its table of over 200 malformed ones.
+"""
 
 import copy
 import hashlib

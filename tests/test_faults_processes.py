@@ -1,6 +1,8 @@
-"""What happens to a run when the machine fails it: full disks, lost numbers and memory, signals, odd clocks."""
+"""What happens to a run when the machine fails it: full disks, lost numbers and memory, signals, odd clocks.
 
-import importlib.util
+This is longer than other files because every fault needs a program of its own that makes it happen.
+"""
+
 import json
 import os
 import resource
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import soak
 import torch
 
 from solver import presets
@@ -43,14 +46,6 @@ TOY = replace(
 ONE = Means(device="cpu", workers=1)
 
 
-def load_soak():
-    spec = importlib.util.spec_from_file_location("soak", ROOT / "benchmarks" / "soak.py")
-    module = sys.modules["soak"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-soak = load_soak()
 LISTING = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
 needs_proc = pytest.mark.skipif(not LISTING.exists(), reason="/proc lists no child processes here")
 

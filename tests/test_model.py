@@ -2,29 +2,11 @@
 
 import pytest
 import torch
+from small import inputs, shaken
 
 from solver.model import MODELS, ModelConfig, Network, stack, unstack
 
 TOY = MODELS["toy"]
-
-
-def shaken(config, tasks=1, seed=0):
-    """A network whose zero-initialised matrices are not zero, so that everything takes part."""
-    torch.manual_seed(seed)
-    network = Network(config, tasks)
-    with torch.no_grad():
-        for p in network.parameters():
-            p.add_(0.1 * torch.randn_like(p))
-    return network
-
-
-def inputs(copies, batch, size, tasks=1, seed=0):
-    g = torch.Generator().manual_seed(seed)
-    canvas = torch.randint(0, 12, (copies, batch, size, size), generator=g)
-    task = torch.randint(0, tasks, (copies, batch), generator=g)
-    elements = torch.randint(0, 8, (copies, batch), generator=g)
-    palettes = torch.rand(copies, batch, 10, generator=g).argsort(-1)
-    return canvas, task, elements, palettes
 
 
 @pytest.mark.parametrize("patch", [1, 2])

@@ -4,35 +4,10 @@ sample at a time; stacks against copies alone; what cannot be combined."""
 import pytest
 import torch
 import torch.nn.functional as F
-from test_model import inputs, shaken
+from small import SYSTEMS, given, inputs, shaken
 
 from solver.model import MODELS, ModelConfig, Network, stack, unstack
 from solver.model.blocks import rotary_table
-
-CPU = torch.device("cpu")
-TOY = {"width": 32, "heads": 2, "hidden": 48, "blocks": 1, "patch": 2, "task_tokens": 2}
-POST = {"style": "post", "convolution": False, "recursion": "trm"}
-SYSTEMS = {
-    "trm": ModelConfig(**TOY, **POST, loops=3, cycles=3, inner=2, supervision="halting", rotary="1d"),
-    "trm-mlp": ModelConfig(
-        **TOY, **POST, loops=2, cycles=2, supervision="halting", rotary="none", mixer="mlp", canvas=8
-    ),
-    "dis": ModelConfig(**TOY, **POST, loops=3, inner=2, supervision="dis"),
-    "ierm": ModelConfig(**TOY, loops=3, program_tokens=3, examples=2),
-    "program alone": ModelConfig(**{**TOY, "task_tokens": 0}, loops=2, program_tokens=3, supervision="detached"),
-    "trm with a program, pre": ModelConfig(
-        **TOY, recursion="trm", loops=2, cycles=2, supervision="detached", program_tokens=2
-    ),
-}
-
-
-def given(config, copies=1, batch=2, seed=0):
-    """Inputs for a network, with examples where it needs them."""
-    examples = None
-    if config.program_tokens:
-        generator = torch.Generator().manual_seed(seed + 1)
-        examples = torch.randint(0, 12, (copies, batch, config.examples, 2, 8, 8), generator=generator)
-    return inputs(copies, batch, 8, seed=seed), {"examples": examples}
 
 
 def rms(x):
@@ -94,10 +69,10 @@ def slow_embedding(table, canvas):
 def slow_program(network, examples):
     """Latent queries over the cells of all pairs, one latent and one head at a time."""
     layer, config, keys, values = network.program, network.config, [], []
-    for given, answer in examples:
-        pair = slow_embedding(network.cell, given) + slow_embedding(layer.output_cell, answer)
+    for shown, answer in examples:
+        pair = slow_embedding(network.cell, shown) + slow_embedding(layer.output_cell, answer)
         for block in layer.blocks:
-            pair = slow_block(block, pair, len(given) // 2, config)
+            pair = slow_block(block, pair, len(shown) // 2, config)
         key, value = (rms(pair) @ layer.key_value).chunk(2, 1)
         keys.append(key)
         values.append(value)

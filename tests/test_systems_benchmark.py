@@ -1,11 +1,6 @@
 """benchmarks/systems.py: trains in pieces that resume, scores with and without fine-tuning, and writes its table."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import systems
 
 

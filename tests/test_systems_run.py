@@ -4,9 +4,7 @@ import numpy as np
 import orjson
 import pytest
 import torch
-from test_model import shaken
-from test_systems import CPU, SYSTEMS, given
-from test_systems_training import supports
+from small import CPU, SYSTEMS, given, shaken, supports
 from torch.utils.flop_counter import FlopCounterMode
 
 from solver.arc.tasks import Pair, Task, challenge_json

@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_model import shaken
-from test_systems import CPU, SYSTEMS, given
+from small import CPU, SYSTEMS, given, shaken, supports
 
 from solver.arc.datasets import PackedPairs
 from solver.arc.hashing import pack_pairs
-from solver.arc.tasks import Pair, Task
+from solver.arc.tasks import Task
 from solver.learn.adapt import adapt
 from solver.learn.augment import Augmentation, draw_plan, render_examples
 from solver.learn.batches import Slot
@@ -27,11 +26,6 @@ from solver.training.presets import TRAIN_PRESETS, TrainConfig
 from solver.training.pretrain import Trainer
 from solver.training.sources import Sources
 from solver.weights import checkpoint
-
-
-def supports(seed):
-    grids = [np.random.default_rng(seed + i).integers(0, 10, (3, 3)).astype(np.uint8) for i in range(3)]
-    return [Pair(grid, grid) for grid in grids]
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -1,4 +1,5 @@
-// The report's behaviour: the gallery of tasks, one task in detail, and the timeline. Everything is drawn from
+// The report's behaviour: the gallery of tasks, one task in detail, and the timeline. It is longer than other files
+// because the page has to be one file, without a step that would join several. Everything is drawn from
 // the JSON in #data; strings from it only ever become text, never markup.
 "use strict";
 (() => {
