@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_model import inputs, shaken
+from small import inputs, shaken
 
 from solver.model import MODELS, Network, blocks, fused, stack
 from solver.model.blocks import depthwise, rotary_table
