@@ -46,7 +46,7 @@ def _fits(version: str, python: str, abi: str) -> bool:
 
 def wheelhouse(folder: Path) -> list[Path]:
     """The wheels in `folder/wheels`, by name; ValueError unless they are exactly those in its lock."""
-    lock = (folder / "requirements.lock").read_text()
+    lock = (folder / "requirements.lock").read_text(encoding="utf-8")
     locked = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", lock))
     wheels = sorted((folder / "wheels").glob("*.whl"))
     found = {sha256(path): path for path in wheels}
