@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from solver import presets
 from solver.cli import main
 from solver.model import MODELS, Network
+from solver.model.fused import plain
 from solver.run.dryrun import costs, profiles
 from solver.run.dryrun.costs import Cost, forward_flops
 from solver.run.dryrun.outlook import EASY, Outlook, assumed
@@ -152,7 +153,7 @@ def test_counted_flops_are_those_that_torch_counts(size):
     network = Network(model)
     canvas = torch.randint(0, 12, (1, 1, size, size))
     zero = torch.zeros(1, 1, dtype=torch.int64)
-    with FlopCounterMode(display=False) as counter:
+    with plain(), FlopCounterMode(display=False) as counter:
         # In bfloat16 attention is written out on a CPU; the fused kernel there is one that torch does not count.
         list(network(canvas, zero, zero, torch.arange(10).view(1, 1, 10), dtype=torch.bfloat16))
     assert forward_flops(model, size) == counter.get_total_flops()

@@ -16,6 +16,7 @@ from solver.learn.batches import Slot
 from solver.learn.canvas import TOKENS, pack
 from solver.learn.predict import PredictConfig, draw_views, likelihoods, predict, trace
 from solver.model import ModelConfig, Network, unstack
+from solver.model.fused import plain
 from solver.presets import SolveConfig
 from solver.run.dryrun.profiles import Profile
 
@@ -98,7 +99,13 @@ def scoring(
 
 
 def count_operations(network: Network, task: Task, size: int, config: SolveConfig) -> Operations:
-    """Counted by adapting to one task and predicting a few views, on the CPU with small batches."""
+    """Counted by adapting to one task and predicting a few views, on the CPU with small batches, but without the passes
+    that only a CPU has."""
+    with plain():
+        return _count_operations(network, task, size, config)
+
+
+def _count_operations(network: Network, task: Task, size: int, config: SolveConfig) -> Operations:
     device = torch.device("cpu")
     where: dict[str, Any] = {"device": device}
     slots, recipe = [Slot(task.support, 0)], replace(config.adapt, batch=1, patience=10**6)
