@@ -1,6 +1,20 @@
-"""What the tests share beyond pytest: `benchmarks/` can be imported, as its scripts import one another."""
+"""What pytest gives all tests: `benchmarks/` to import from, as its scripts do; and how fast the machine is now."""
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+
+@pytest.fixture
+def start_seconds():
+    """How long a process takes here and now to import what a worker needs."""
+    begun = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import solver.run.pipeline"], cwd=ROOT, check=True)
+    return time.monotonic() - begun

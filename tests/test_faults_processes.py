@@ -211,14 +211,6 @@ def hanging(network, tasks, job, config, **rest):
     return run_job(network, tasks, job, config, **rest)
 
 
-@pytest.fixture
-def start_seconds():
-    """How long a process takes here and now to import what a worker needs."""
-    begun = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import solver.run.pipeline"], cwd=ROOT, check=True)
-    return time.monotonic() - begun
-
-
 def test_a_hanging_task_costs_only_itself_and_a_jumping_clock_no_budget(
     challenges, tasks, directory, monkeypatch, start_seconds
 ):
