@@ -101,6 +101,15 @@ def test_a_named_system_takes_a_training_step(name, sources):
     assert not torch.equal(trainer.network.head, before)
 
 
+def test_weights_and_checkpoints_of_another_system_are_refused_in_a_line(sources, tmp_path):
+    trm, dis = (Trainer(preset(name), sources, CPU) for name in ("trm", "dis"))
+    bundle = checkpoint.save_bundle(tmp_path, "dis", dis.average, {}, np.arange(3, dtype=np.uint64))
+    for refuse in (lambda: trm.start_from(bundle), lambda: trm.load_state(dis.state())):
+        with pytest.raises(ValueError, match=r"holds another model: .*supervision dis, not halting; ") as error:
+            refuse()
+        assert "\n" not in str(error.value)
+
+
 def test_a_sample_that_halts_is_replaced_and_others_go_on(sources):
     trainer = Trainer(preset("trm"), sources, CPU, seed=1)
     loops = trainer.config.model.loops

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 TOKENS = 12
 """What a canvas cell can hold: ten colours, background, border; see `solver.learn.canvas`."""
@@ -62,6 +62,11 @@ class ModelConfig:
             raise ValueError("mixer 'mlp': a program encoder needs attention")
         if not self.task_tokens and not self.program_tokens:
             raise ValueError("task_tokens 0 and no program: nothing would say which task it is")
+
+    def against(self, other: ModelConfig) -> str:
+        """What is otherwise here than in `other`: "recursion trm, not looped; loops 2, not 4"; empty if nothing is."""
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return "; ".join(f"{name} {here}, not {there}" for name, here, there in pairs if here != there)
 
     @property
     def prefix(self) -> int:

@@ -74,8 +74,8 @@ class Trainer:
         bundle's hashes are kept, for its pairs count as trained on from now on. ValueError if it holds another model.
         """
         network = checkpoint.load(str(bundle.path), loops=self.config.model.loops)
-        if network.config != self.config.model:
-            raise ValueError(f"{bundle.path}: holds another model, {bundle.card['model']}")
+        if other := network.config.against(self.config.model):
+            raise ValueError(f"{bundle.path}: holds another model: {other}")
         weights = network.state_dict()
         rows = weights["conditioning.tasks"].repeat(len(self.corpus.names), 1)
         if (trained := checkpoint.load_table(str(bundle.path))) is not None:
@@ -108,8 +108,12 @@ class Trainer:
     def load_state(self, state: dict) -> None:
         """Continues exactly where `state` was taken. Rates, batches and schedule may be others from here on
         (`pieces` tells which were used from which step); ValueError for another model or task table."""
-        if ModelConfig(**state["model"]) != self.config.model or state["tasks"] != [str(n) for n in self.corpus.names]:
-            raise ValueError(f"the checkpoint holds another model or other tasks: {state['model']}")
+        if other := ModelConfig(**state["model"]).against(self.config.model):
+            raise ValueError(f"the checkpoint holds another model: {other}")
+        if state["tasks"] != (names := [str(name) for name in self.corpus.names]):
+            raise ValueError(
+                f"the checkpoint was trained on {len(state['tasks'])} tasks, which are not the {len(names)} here"
+            )
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
