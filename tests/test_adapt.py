@@ -17,6 +17,7 @@ from solver.learn.stacked_adamw import StackedAdamW
 from solver.model import MODELS, unstack
 
 
+@pytest.mark.slow
 def test_stacked_adaptation_equals_one_by_one():
     network = shaken(MODELS["toy"])
     slots = [Slot(copy_task(s), seed=s) for s in range(3)]
@@ -97,6 +98,7 @@ def mixed_slots():
     return [Slot(hard[0], 7), Slot(copy_task(0), 0), Slot(hard[1], 8), Slot(copy_task(0), 3)]
 
 
+@pytest.mark.slow
 def test_copies_that_end_leave_the_stack_and_the_others_do_not_notice(monkeypatch):
     slots, widths = mixed_slots(), []
     whole = StackedAdamW.step
@@ -126,6 +128,7 @@ def test_copies_that_end_leave_the_stack_and_the_others_do_not_notice(monkeypatc
             torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_looking_every_few_steps_only_changes_when_an_early_stop_is_seen(monkeypatch):
     slots, config = mixed_slots()[:2], AdaptConfig(steps=30, batch=3, patience=1000)
     each = adapt(shaken(MODELS["toy"]), slots, 8, config, device=CPU)

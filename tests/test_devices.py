@@ -102,6 +102,7 @@ def losses(monkeypatch, dtype, slots, config, spoil=None):
 SLOTS = [Slot(copy_task(s), s) for s in range(2)]
 
 
+@pytest.mark.slow
 def test_float16_learns_as_float32_does(monkeypatch):
     config = AdaptConfig(steps=40, batch=4)
     _, expected, none = losses(monkeypatch, torch.float32, SLOTS, config)
@@ -114,6 +115,7 @@ def test_float16_learns_as_float32_does(monkeypatch):
     assert half.network.cell.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_an_overflow_costs_its_copy_one_update_and_its_neighbour_nothing(monkeypatch):
     config = AdaptConfig(steps=30, batch=4)
 
@@ -183,6 +185,7 @@ print(grown / copies / copy_bytes(network, size, config, cpu, dtype))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the sizes are told in other ways elsewhere")
 @pytest.mark.parametrize(
     "case", ["toy float32 16 16", "nano float32 16 4", "nano bfloat16 16 4"], ids=lambda case: case.replace(" ", "-")

@@ -159,6 +159,7 @@ def test_counted_flops_are_those_that_torch_counts(size):
     assert forward_flops(model, size) == counter.get_total_flops()
 
 
+@pytest.mark.slow
 def test_the_command_measures_simulates_and_draws(tmp_path, capsys):
     rng = np.random.default_rng(0)
     grid = lambda: rng.integers(0, 10, (3, 3)).tolist()  # noqa: E731

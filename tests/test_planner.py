@@ -132,6 +132,7 @@ def test_a_tight_budget_is_spent_where_hits_are_cheap():
     assert sum(end - start for _, _, start, end in done) > 0.9 * 60.0
 
 
+@pytest.mark.slow
 def test_seconds_are_spent_as_well_as_by_trying_everything():
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_is_written_for_a_gpu_runs_on_a_pretend_device():
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "pretend_device.py"]

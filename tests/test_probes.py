@@ -30,6 +30,8 @@ from solver.weights import checkpoint
 from submission.document import fallback
 from voting import RULES, two_attempts
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 STEPS = 30  # they teach toy weights to draw grids, several candidates a test
 CONFIG = replace(

@@ -11,6 +11,8 @@ from solver.arc.hashing import canonical_hashes, pair_hashes
 from solver.training.files import FILES, locate
 from solver.training.sources import collect
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(os.environ.get("TINYARC_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FAMILIES = ("mini", "1d", "tama")
 

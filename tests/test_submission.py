@@ -133,6 +133,7 @@ for step in range(10**9):
 """
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_half_a_file_and_a_kill_never_leaves_one(tmp_path):
     path = tmp_path / "submission.json"
     test_inputs = {f"{task:08x}": [None, None] for task in range(100)}

@@ -27,6 +27,8 @@ from solver.training.pretrain import Trainer
 from solver.training.sources import Sources
 from solver.weights import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_system_is_adapted_in_a_stack_exactly_as_alone_and_looks_at_a_test(name):

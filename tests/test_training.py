@@ -24,6 +24,8 @@ from solver.training.pretrain import Trainer
 from solver.training.sources import collect
 from solver.weights import checkpoint
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 NOTHING = {source: Path("none") for source in FILES}
 
