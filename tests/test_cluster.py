@@ -24,7 +24,7 @@ from solver.run.workers import Workers
 distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'tinyarc[cluster]'")
 
 from solver.run import cluster_worker  # noqa: E402
-from solver.run.cluster import Cluster  # noqa: E402
+from solver.run.cluster import CONNECT, Cluster  # noqa: E402
 
 TOY = replace(
     presets.cpu(),
@@ -128,7 +128,9 @@ def test_other_versions_are_refused_in_one_line(dask, monkeypatch):
         Cluster(dask.scheduler_address, "cpu")
 
 
-def test_a_scheduler_that_is_not_there_is_one_line(challenges, tmp_path, capfd):
+def test_a_scheduler_that_is_not_there_is_one_line(challenges, tmp_path, capfd, monkeypatch):
+    assert CONNECT <= 5.0  # seconds that a user waits
+    monkeypatch.setattr("solver.run.cluster.CONNECT", 1.0)
     begun = time.monotonic()
     for address, complaint in (
         ("tcp://127.0.0.1:9", "no Dask scheduler answers there"),
