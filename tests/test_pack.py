@@ -42,6 +42,7 @@ def test_a_pack_holds_what_an_upload_needs(packed):
     weights = {path.name for path in (CHECKOUT / "solver" / "weights").iterdir() if path.suffix != ".pyc"}
     assert {f"solver/weights/{name}" for name in weights - {"__pycache__"}} <= names
     assert not any(name.startswith(("kaggle", "tests", "build")) for name in names)
+    assert {name.rsplit("/")[-1] for name in names if "/licenses/" in name} == {"LICENSE", "LICENSE-MIT-0"}
 
     sums = dict(line.split("  ")[::-1] for line in (packed.dataset / "SHA256SUMS").read_text().splitlines())
     uploaded = {path.name for path in packed.dataset.iterdir()} - {"SHA256SUMS", "dataset-metadata.json"}
