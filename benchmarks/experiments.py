@@ -154,9 +154,9 @@ class Lab:
     @property
     def settings(self) -> dict:
         """What must not change from piece to piece."""
-        own = {"seconds": self.limit.seconds, "steps": self.limit.steps, "seed": self.seed}
-        own |= {"held_out": self.held_out, "held_out_steps": self.held_out_steps, "device": self.device.type}
-        return own | {source: path is not None for source, path in self.files.items()}
+        fixed = {"seconds": self.limit.seconds, "steps": self.limit.steps, "seed": self.seed}
+        fixed |= {"held_out": self.held_out, "held_out_steps": self.held_out_steps, "device": self.device.type}
+        return fixed | {source: path is not None for source, path in self.files.items()}
 
     def rows(self) -> dict[str, dict]:
         """The finished experiments' rows by name."""
@@ -167,12 +167,12 @@ class Lab:
         fit into memory is finished too, with a row that says so."""
         if name in self.rows():
             return True
-        own = self.directory / name
-        weights = own / "weights.safetensors"
+        folder = self.directory / name
+        weights = folder / "weights.safetensors"
         try:
-            if not weights.with_suffix(".json").is_file() and not self._train(name, config, own, piece):
+            if not weights.with_suffix(".json").is_file() and not self._train(name, config, folder, piece):
                 return False
-            if not self._score_held_out(config, weights, own / "held_out.jsonl", piece):
+            if not self._score_held_out(config, weights, folder / "held_out.jsonl", piece):
                 return False
         except (FloatingPointError, torch.OutOfMemoryError) as error:
             append_lines(
@@ -180,14 +180,14 @@ class Lab:
             )
             return True
         card = checkpoint.find(str(weights)).card
-        told = ("parameters", "steps", "samples", "seconds", "loss", "exact")
-        row = {"name": name, **{key: card[key] for key in told}}
-        if shares := [line["share"] for line in _lines(own / "held_out.jsonl")]:
+        copied = ("parameters", "steps", "samples", "seconds", "loss", "exact")
+        row = {"name": name, **{key: card[key] for key in copied}}
+        if shares := [line["share"] for line in _lines(folder / "held_out.jsonl")]:
             row |= {"held_out": sum(shares) / len(shares), "held_out_tasks": len(shares)}
         append_lines(self.directory / "experiments.jsonl", [row])
         return True
 
-    def _train(self, name: str, config: TrainConfig, own: Path, piece: Piece) -> bool:
+    def _train(self, name: str, config: TrainConfig, folder: Path, piece: Piece) -> bool:
         """Trains until the limit or the end of the piece; leaves the weights and drops the checkpoints at the end."""
         if piece.left() <= ROOM[self.device.type]:
             return False
@@ -195,17 +195,17 @@ class Lab:
         # Five rows over the whole: the loss of the last one is a mean over the last fifth.
         config = replace(config, validate_seconds=(self.limit.seconds or 600.0) / 5, checkpoint_seconds=60.0)
         trainer = Trainer(config, sources, self.device, self.seed)
-        latest = own / "latest.pt"
+        latest = folder / "latest.pt"
         if latest.is_file():
             trainer.load_state(torch.load(latest, map_location=self.device, weights_only=True))
         print(f"{name}: from step {trainer.step}, {piece.left():.0f} s left in this piece", flush=True)
-        if not train(trainer, self.limit, own, piece=piece.left(), log=functools.partial(print, flush=True)):
+        if not train(trainer, self.limit, folder, piece=piece.left(), log=functools.partial(print, flush=True)):
             return False
         last = [row for row in trainer.rows if row["loss"] is not None][-1]
         card = {"steps": trainer.step, "samples": trainer.samples, "seconds": trainer.seconds}
         card |= {"loss": last["loss"], "exact": trainer.rows[-1]["exact"]}
-        checkpoint.save_bundle(own, "weights", trainer.average, card, sources.hashes)
-        for path in (latest, own / "undecayed.pt"):
+        checkpoint.save_bundle(folder, "weights", trainer.average, card, sources.hashes)
+        for path in (latest, folder / "undecayed.pt"):
             path.unlink(missing_ok=True)
         return True
 
@@ -232,12 +232,12 @@ class Lab:
             if needed_side(task) < sizes[-1]:
                 fitting.setdefault(choose_size(needed_side(task), sizes), []).append(task)
         network = checkpoint.load(str(weights)) if fitting else None
-        for size, own in fitting.items():
-            many = max(1, 16 * 256 // size**2 * config.model.patch**2) if self.device.type == "cuda" else 1
-            for first in range(0, len(own), many):
+        for size, members in fitting.items():
+            most = max(1, 16 * 256 // size**2 * config.model.patch**2) if self.device.type == "cuda" else 1
+            for first in range(0, len(members), most):
                 if piece.left() <= 0:
                     return False
-                stack = own[first : first + many]
+                stack = members[first : first + most]
                 for task, share in zip(stack, self._shares(network, stack, size, data.solutions), strict=True):
                     append_lines(path, [{"task": task.id, "share": share}])
         return True
@@ -279,7 +279,7 @@ def table(questions: dict[str, dict[str, TrainConfig]], rows: dict[str, dict], d
     for question, answers in questions.items():
         lines.append(question)
         for answer, config in answers.items():
-            name = next(name for name, own in known.items() if own == config)
+            name = next(name for name, other in known.items() if other == config)
             label = f"  {answer}" + (" (as-preset)" if name == "as-preset" != answer else "")
             lines.append(f"{label:34} " + (_cells(rows[name]) if name in rows else "not yet"))
     return "\n".join([*lines, "", "loss: nats a cell over the training's own samples, which some answers make harder."])

@@ -27,8 +27,8 @@ def keep_settings(directory: Path, settings: dict) -> None:
     if path.exists():
         before = orjson.loads(path.read_bytes())
         if other := [key for key in settings if before.get(key) != settings[key]]:
-            told = ", ".join(f"{key} {before.get(key)}, not {settings[key]}" for key in other)
-            raise ValueError(f"{directory}: was begun with {told}; choose another --out")
+            changes = ", ".join(f"{key} {before.get(key)}, not {settings[key]}" for key in other)
+            raise ValueError(f"{directory}: was begun with {changes}; choose another --out")
         return
     directory.mkdir(parents=True, exist_ok=True)
     write_json(path, settings)

@@ -74,12 +74,12 @@ def changed(config, recipe: str):
 
 def line(name: str, marks: list[Mark], first: list[Mark]) -> str:
     mean = {key: statistics.mean(getattr(m, key) for m in marks) for key in ("nats", "views", "both", "steps")}
-    told = f"{name[-44:]:44} {mean['nats']:5.3f} {mean['views']:6.1%} {mean['both']:13.1%} {mean['steps']:6.0f}"
+    text = f"{name[-44:]:44} {mean['nats']:5.3f} {mean['views']:6.1%} {mean['both']:13.1%} {mean['steps']:6.0f}"
     if marks is first:
-        return told
+        return text
     nats = [b.nats - a.nats for a, b in zip(first, marks, strict=True)]
     views = [100 * (b.views - a.views) for a, b in zip(first, marks, strict=True)]
-    return f"{told}   {_spread(nats, 3)} nats, {_spread(views, 1)} points"
+    return f"{text}   {_spread(nats, 3)} nats, {_spread(views, 1)} points"
 
 
 def _spread(values: list[float], digits: int) -> str:

@@ -191,7 +191,7 @@ class Soak:
         answers = read(folder.submission)
         for task_id in sorted(folder.finished):
             pairs = zip(answers[task_id], self.answers[task_id], strict=True)
-            same = all(np.array_equal(a, b) for own, expected in pairs for a, b in zip(own, expected, strict=True))
+            same = all(np.array_equal(a, b) for given, expected in pairs for a, b in zip(given, expected, strict=True))
             if task_id not in now or not same:
                 tally.lost += 1
                 print(f"\n{folder.path}: {task_id} was finished and is lost", file=sys.stderr)
@@ -237,11 +237,11 @@ class Soak:
         """What came of it, one line per kind of kill."""
         lines = ["kills                valid on disk  finished answers lost  done twice"]
         whole = Tally()
-        for kind, own in self.tallies.items():
-            for name, value in vars(own).items():
+        for kind, tally in self.tallies.items():
+            for name, value in vars(tally).items():
                 setattr(whole, name, getattr(whole, name) + value)
-            if own.kills or kind == "at the end":
-                lines.append(self._line(kind, own))
+            if tally.kills or kind == "at the end":
+                lines.append(self._line(kind, tally))
         lines.append(self._line("together", whole))
         quarters = Counter(min(3, int(4 * share)) for share in self.done_at_kill)
         spread = [quarters[n] for n in range(4)]
@@ -259,9 +259,9 @@ class Soak:
         return "\n".join(lines)
 
     @staticmethod
-    def _line(kind: str, own: Tally) -> str:
-        valid = f"{own.valid} of {own.kills}"
-        return f"{kind:12} {own.kills:5}  {valid:>14}  {own.lost:21}  {own.twice:10}"
+    def _line(kind: str, tally: Tally) -> str:
+        valid = f"{tally.valid} of {tally.kills}"
+        return f"{kind:12} {tally.kills:5}  {valid:>14}  {tally.lost:21}  {tally.twice:10}"
 
 
 def main() -> int:

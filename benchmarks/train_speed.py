@@ -3,8 +3,8 @@
     python benchmarks/train_speed.py                          # toy and nano on a CPU; nano and base on a GPU
     python benchmarks/train_speed.py --models base --canvas 16 24 32 --seconds 5
 
-Floating-point operations are counted from the configuration: products with the blocks' matrices and the two of
-attention, forward once and backward twice; norms, convolutions, embeddings and the head are not counted.
+Floating-point operations are counted from the configuration, as the dry run counts them: products with matrices, those
+of attention, convolutions and the head, forward once and backward twice; norms and embeddings are not counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from dataclasses import replace
 import torch
 
 from solver.device import pick_device, prepare, training_dtype
-from solver.model import MODELS, ModelConfig
+from solver.model import MODELS
+from solver.run.dryrun.costs import forward_flops
+from solver.text import aligned
 from solver.training.presets import TRAIN_PRESETS, nano
 from solver.training.pretrain import Trainer
 from solver.training.sources import collect
@@ -38,7 +40,7 @@ def main() -> None:
     if not gpu:
         print("no GPU: a small setting on the CPU")
     sources = collect(max_side=max(sizes) - 1)
-    lines = []
+    rows = []
     for name in models:
         for size in sizes:
             preset = TRAIN_PRESETS[name]()
@@ -47,26 +49,16 @@ def main() -> None:
             trainer = Trainer(config, sources, device)
             begun = time.monotonic()
             rate = _samples_per_second(trainer, arguments.seconds)
-            tera = rate * flops(config.model, size) / 1e12
+            tera = rate * forward_flops(config.model, size, trained=True) / 1e12
             peak = product_rate(device, trainer.dtype)
             ready = time.monotonic() - begun - arguments.seconds
             tokens = rate * config.model.tokens(size)
-            lines.append(
-                f"{name:5} {size:6} {config.batch_cells // size**2:6} {rate:10.0f} {tokens:12.0f} {tera:8.2f} "
-                f"{peak:8.2f} {tera / peak:6.1%} {ready:7.1f}"
-            )
-            print(lines[-1], flush=True)
+            speeds = (f"{rate:.0f}", f"{tokens:.0f}", f"{tera:.2f}", f"{peak:.2f}", f"{tera / peak:.1%}", ready)
+            rows.append((name, size, config.batch_cells // size**2, *speeds))
+            print(*rows[-1], flush=True)
     print(f"\n{_describe(device)}, torch {torch.__version__}, {training_dtype(device)}")
-    print("model canvas  batch  samples/s     tokens/s  TFLOP/s  product  share  warm-up")
-    print("\n".join(lines))
-
-
-def flops(config: ModelConfig, size: int) -> float:
-    """Floating-point operations of one sample's training step."""
-    length = config.tokens(size)
-    matrices = config.width * (4 * config.width + 3 * config.hidden)
-    block = 2 * length * matrices + 4 * length**2 * config.width
-    return 3.0 * config.loops * config.blocks * block
+    columns = ("model", "canvas", "batch", "samples/s", "tokens/s", "TFLOP/s", "product", "share", "warm-up")
+    print("\n".join(aligned(columns, rows, left=("model",))))
 
 
 def _samples_per_second(trainer: Trainer, seconds: float) -> float:

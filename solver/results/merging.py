@@ -196,15 +196,15 @@ def _placeholder(answer: np.ndarray, grid: np.ndarray) -> bool:
 def _row(runs: Sequence[Run], task_id: str) -> LogRow:
     """The log row of a task: what our runs did on it in all."""
     row: LogRow = {"task": task_id, "copy": 0, "start": 0}
-    rows = [own for run in runs for own in run.log.get(task_id, ()) if "error" not in own]
+    rows = [row for run in runs for row in run.log.get(task_id, ()) if "error" not in row]
     if rows:
         row |= {
             "canvas": rows[0]["canvas"],
-            "steps": sum(own["steps"] for own in rows),
-            "loss": min(own["loss"] for own in rows),
-            "settled": any(own["settled"] for own in rows),
-            "adapt_seconds": sum(own["adapt_seconds"] for own in rows),
-            "predict_seconds": sum(own["predict_seconds"] for own in rows),
+            "steps": sum(row["steps"] for row in rows),
+            "loss": min(row["loss"] for row in rows),
+            "settled": any(row["settled"] for row in rows),
+            "adapt_seconds": sum(row["adapt_seconds"] for row in rows),
+            "predict_seconds": sum(row["predict_seconds"] for row in rows),
         }
         row |= {"trace": rows[0]["trace"]} if "trace" in rows[0] else {}
     return row
