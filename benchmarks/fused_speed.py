@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from train_speed import flops
 
 from solver.arc import datasets
 from solver.arc.expected import needed_side
@@ -29,6 +28,7 @@ from solver.learn.canvas import choose_size
 from solver.learn.predict import predict
 from solver.model import fused, unstack
 from solver.presets import cpu
+from solver.run.dryrun.costs import forward_flops
 from solver.training.muon import Muon
 from solver.training.presets import nano
 from solver.training.pretrain import Trainer
@@ -55,7 +55,7 @@ def main() -> None:
             for timed in (training, tuning, views, peak):
                 timed.run()
         rate = 2 * 1024**3 / peak.best
-        one = flops(replace(nano().model, loops=2), size) / rate
+        one = forward_flops(replace(nano().model, loops=2), size, trained=True) / rate
         texts = (training.text(nano().batch_cells // size**2 * one), tuning.text(cpu().adapt.batch * one, STEPS))
         print(f"{size:6}  {rate / 1e9:7.0f}  {texts[0]:30} {texts[1]:30} {views.text()}", flush=True)
 
