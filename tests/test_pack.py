@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from solver import pack as packing
 from solver.kaggle_metadata import check_dataset, check_kernel, slugify
@@ -264,3 +265,22 @@ def test_the_notebook_puts_answers_of_these_tasks_to_ours(mounted):
     assert json.loads((mounted / "working" / "submission.json").read_text()) == {"00000000": answer}
     (merged,) = (mounted / "working").glob("merged-*")
     assert (merged / "pools.jsonl").is_file()
+
+
+def test_the_training_notebook_goes_on_from_the_furthest_checkpoint_that_it_finds(mounted):
+    cells = json.loads((CHECKOUT / "kaggle" / "train" / "notebook.ipynb").read_text())["cells"]
+    code = {cell["id"]: "".join(cell["source"]) for cell in cells}
+    for name, preset, step in (("one", "base", 10), ("two", "base", 30), ("three", "nano", 90)):
+        folder = mounted / "input" / "notebooks" / "jane" / name / "checkpoints" / preset
+        folder.mkdir(parents=True)
+        torch.save({"counters": [step, 1.5, 7]}, folder / "latest.pt")
+    names = {}
+    exec(code["settings"], names)
+    with pytest.raises(FileNotFoundError, match="attach the dataset"):
+        exec(code["find"], names)
+    (mounted / "input" / "tinyarc-training-data").mkdir()
+    (mounted / "input" / "tinyarc-training-data" / "arcagi_aa922be.json").touch()
+    (mounted / "input" / "a" / "tinyarc-1-py3-none-any.whl").touch()  # the solver's dataset, attached too
+    exec(code["find"], names)
+    assert names["DATA"].name == "tinyarc-training-data"
+    assert names["steps"](mounted / "working" / "checkpoints" / "base" / "latest.pt") == 30
