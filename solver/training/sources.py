@@ -17,9 +17,12 @@ import numpy as np
 
 from solver.arc import datasets
 from solver.arc.datasets import PackedPairs
-from solver.arc.hashing import canonical_hashes, pack_pairs, pair_hashes
+from solver.arc.hashing import canonical_hashes, pair_hashes
+from solver.arc.packed import pack
 
 TARGETS = ("arc1-eval", "arc2-eval")
+PIECE = 4096
+"""Pairs whose cells are copied at once: an index of all of RE-ARC's cells would take 1.8 GB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,19 +187,12 @@ def _hashes(pairs: PackedPairs) -> np.ndarray:
 
 def _support_pairs(data: datasets.DataSet, ids: list[str]) -> PackedPairs:
     tasks = [t for t in data.tasks if t.id in set(ids)]
-    return _packed([(t.id, [(p.input, p.output) for p in t.support]) for t in tasks])
+    return pack([(t.id, [(p.input, p.output) for p in t.support]) for t in tasks])
 
 
 def _test_pairs(data: datasets.DataSet, ids: list[str]) -> PackedPairs:
     tasks = [t for t in data.tasks if t.id in set(ids)]
-    return _packed([(t.id, list(zip(t.test_inputs, data.solutions[t.id], strict=True))) for t in tasks])
-
-
-def _packed(owned: list[tuple[str, list]]) -> PackedPairs:
-    ids = np.array([task_id for task_id, _ in owned], dtype=np.str_)
-    task = np.repeat(np.arange(len(owned), dtype=np.uint16), [len(pairs) for _, pairs in owned])
-    shapes, cells, offsets = pack_pairs([pair for _, pairs in owned for pair in pairs])
-    return PackedPairs(ids, task, shapes, cells, offsets)
+    return pack([(t.id, list(zip(t.test_inputs, data.solutions[t.id], strict=True))) for t in tasks])
 
 
 def _rank(task: np.ndarray) -> np.ndarray:
@@ -217,10 +213,13 @@ def _join(parts: list[PackedPairs], rows: dict[str, int]) -> PackedPairs:
         sides = part.shapes.astype(np.int64)
         length = sides[:, 0] * sides[:, 1] + sides[:, 2] * sides[:, 3]
         start = np.cumsum(length) - length
-        source = np.repeat(part.offsets - start, length) + np.arange(length.sum())
+        for first in range(0, len(part), PIECE):
+            piece = slice(first, first + PIECE)
+            begin = np.cumsum(length[piece]) - length[piece]
+            source = np.repeat(part.offsets[piece] - begin, length[piece]) + np.arange(length[piece].sum())
+            cells.append(part.cells[source])
         task.append(number[part.task])
         shapes.append(part.shapes)
-        cells.append(part.cells[source])
         offsets.append(start + end)
         end += int(length.sum())
     join = np.concatenate
