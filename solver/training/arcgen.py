@@ -93,7 +93,7 @@ def gather(
     MAX_SIDE, or change nothing where no pair of the task does so.
     """
     gathered = Gathered()
-    wanted = {task.id: (name, data) for name, data in reversed(known.items()) for task in data.tasks}
+    wanted = {task.id: (name, data) for name, data in reversed(list(known.items())) for task in data.tasks}
     with Generators(checkout, limit) as generators:
         ids = sorted(set(generators.ids) & set(wanted))
         gathered.left_out["generators of tasks that are in none of the sets"] = len(generators.ids) - len(ids)
@@ -127,16 +127,16 @@ def _draw(generators: Generators, task_id: str, count: int, still: bool, left_ou
             left_out["pairs that took too long or failed"] += 1
             continue
         try:
-            pair = tuple(parse_grid(drawn[key], f"{task_id}: {key}") for key in ("input", "output"))
+            before, after = (parse_grid(drawn[key], f"{task_id}: {key}") for key in ("input", "output"))
         except TaskError:
             left_out[f"pairs with a side above {MAX_SIDE} or no grid at all"] += 1
             continue
-        if _key(pair) in found:
+        if (key := _key((before, after))) in found:
             left_out["pairs that were there before"] += 1
-        elif not still and np.array_equal(*pair):
+        elif not still and np.array_equal(before, after):
             left_out["pairs that change nothing"] += 1
         else:
-            found[_key(pair)] = pair
+            found[key] = before, after
     return list(found.values())
 
 

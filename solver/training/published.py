@@ -10,6 +10,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def _rearc_files(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         raise ValueError(f"{path}: is neither a folder nor a zip file: {error}") from None
     for name in archive.namelist():
         if re.fullmatch(r"(.*/)?tasks/[0-9a-f]{8}\.json", name) and not name.startswith("__MACOSX/"):
-            yield name, lambda name=name: archive.read(name)
+            yield name, partial(archive.read, name)
 
 
 def _small_files(path: Path) -> Iterator[tuple[str, Path]]:
@@ -163,7 +164,8 @@ def _pairs(raw: Any, where: str, left_out: Counter[str]) -> Pairs:
         if any(_largest_side(pair[key]) > MAX_SIDE for key in ("input", "output")):
             left_out[f"pairs with a side above {MAX_SIDE}"] += 1
             continue
-        pairs.append(tuple(parse_grid(pair[key], f"{where}: pair {number} {key}") for key in ("input", "output")))
+        before, after = (parse_grid(pair[key], f"{where}: pair {number} {key}") for key in ("input", "output"))
+        pairs.append((before, after))
     return pairs
 
 
