@@ -63,8 +63,8 @@ def draw_views(task: Task, test_index: int, size: int, config: PredictConfig, se
     views = views.restricted(turn=config.turn, recolor=config.recolor)
     shapes = [expected] if (expected := expected_size(task, grid)) else [p.output.shape for p in task.support]
     height, width = (max(sides) for sides in zip(grid.shape, *shapes, strict=True))
-    many = torch.ones(config.views, dtype=torch.int64)
-    sides = view_size(views.elements, many * height, many * width)
+    each = torch.ones(config.views, dtype=torch.int64)
+    sides = view_size(views.elements, each * height, each * width)
     return views, random_placement(*sides, size, generator, move=config.move)
 
 

@@ -119,8 +119,8 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             asked = [{key: group[key] for key in ("peak", "weight_decay")} for group in optimizer.param_groups]
             optimizer.load_state_dict(saved)
-            for group, own in zip(optimizer.param_groups, asked, strict=True):
-                group.update(own)
+            for group, rates in zip(optimizer.param_groups, asked, strict=True):
+                group.update(rates)
         for generator, saved in zip((self.generator, self.canvases), state["generators"], strict=True):
             generator.set_state(saved.cpu())
         self.step, self.seconds, self.samples = state["counters"]
@@ -240,7 +240,7 @@ class Trainer:
         sizes = sorted(self.config.mix)
         fitting = [choose_size(side, sizes) for side in torch.stack(sides).amax(0).tolist()]
         for size in self.config.mix:
-            chosen = [i for i, own in enumerate(fitting) if own == size]
+            chosen = [i for i, canvas in enumerate(fitting) if canvas == size]
             if not chosen:
                 continue
             for part in torch.tensor(chosen[:limit], dtype=torch.int64, device=self.device).split(64):
