@@ -31,9 +31,8 @@ from submission.validate import check
 from voting import ALL_RULES, Pool, give_opinion, save_pools, two_attempts
 
 SURE = 0.4
-"""The share of our views from which on they keep the first attempt, if some copy has learned the task's supports. Of 19
-outputs of small held-out tasks (`nano`, 200 steps) the 9 with at least 48% were all right, the 10 with at most 38% all
-wrong."""
+"""The share of our views from which on they keep the first attempt, if some copy has learned the task's supports. Of 22
+outputs of small held-out tasks (`nano`, 200 steps) 11 of the 12 above it were right, and none of the 10 below."""
 RULE = "merge"
 
 
