@@ -47,7 +47,8 @@ class Cluster:
     def __init__(
         self, address: str, device: str = "auto", *, say: Callable[[str], None] = print, patience: float | None = None
     ) -> None:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said here, in one line
+        for name in ("", ".client", ".core"):  # what matters is said here, in one line
+            logging.getLogger(f"distributed{name}").setLevel(logging.CRITICAL)
         self.device, self.say = device, say
         self.client = _connect(address)
         self.over = threading.Event()
@@ -100,6 +101,11 @@ class Cluster:
         self.known.update(fresh)
         self.lost.difference_update(fresh)
         return [partial(ClusterProcess, self, place) for place in fresh]
+
+    @property
+    def gone(self) -> bool:
+        """Whether the scheduler is: Dask has tried for seconds to reach it again."""
+        return bool(self.client.status in ("closing", "closed"))
 
     def complaint(self, there: About) -> str | None:
         """In what another worker does not go with this process and the first worker."""
@@ -165,13 +171,9 @@ class Cluster:
         return {it.get("nanny") or address: address for address, it in workers.items() if address not in self.spoiled}
 
     def _watch(self) -> None:
-        heard = time.monotonic()
-        while not self.over.wait(LOOK):
-            try:
-                self.places, heard = self._look(), time.monotonic()
-            except Exception:  # the scheduler does not answer; Dask tries to reach it again
-                if time.monotonic() - heard > LOST:
-                    self.places = {}
+        while not self.over.wait(LOOK) and not self.gone:
+            with contextlib.suppress(Exception):  # the scheduler does not answer; Dask tries to reach it again
+                self.places = self._look()
             if set(self.places) - self.known - self.refused:
                 self.bell.send_bytes(b"!")
 

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from solver.arc.tasks import Task
 from solver.run import cluster_worker
@@ -36,7 +36,7 @@ class ClusterProcess:
     is gone for good."""
 
     def __init__(self, cluster: Cluster, place: str) -> None:
-        if place in cluster.refused:
+        if place in cluster.refused or cluster.gone:
             raise ConnectionRefusedError(f"{place}: was left out")
         if place in cluster.lost:  # should it turn up after all, it is a new one
             cluster.lost.discard(place)
@@ -45,7 +45,7 @@ class ClusterProcess:
         self.cluster, self.place, self.address = cluster, place, ""
         self.channel, self.bell = multiprocessing.Pipe(duplex=False)
         self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # None: there will be none
         self.stopped = threading.Event()
         self.asking = False  # whether the worker is at work
         self.ending = Ending("stopped")
@@ -64,7 +64,7 @@ class ClusterProcess:
         self.jobs.put(None)
         self.thread.join(patience + 1.0)
         self.channel.close()
-        if self.asking:
+        if self.asking and self.cluster.places.get(self.place) == self.address:
             self.cluster.restart(self.place, self.address)
         return self.ending
 
@@ -79,8 +79,8 @@ class ClusterProcess:
                     self.cluster.refuse(self.place, complaint)
                     raise _Gone(complaint)
                 self._say(READY)
-                while (job := self.jobs.get()) is not None:
-                    self._say(self._ask(cluster_worker.work, payload.run, job))
+                while True:
+                    self._say(self._ask(cluster_worker.work, payload.run, self._next_job()))
             except _Gone:
                 pass
             except Exception as error:  # of Dask: whatever it is, this worker cannot be reached
@@ -90,10 +90,27 @@ class ClusterProcess:
         self.messages.put(message)
         self.bell.send_bytes(b"!")
 
+    def _next_job(self) -> Job:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                if (job := self.jobs.get(timeout=LOOK)) is None:
+                    raise _Gone
+                return job
+            self._see_worker()
+
+    def _see_worker(self) -> None:
+        """Ends this process if its worker has left."""
+        if self.cluster.gone:
+            self._end("the scheduler is gone")
+        if self.cluster.places.get(self.place) != self.address:
+            self._end(f"the Dask worker at {self.address} is gone", killed=True)
+
     def _appear(self) -> None:
         """Waits until there is a worker at this place."""
         since = time.monotonic()
         while (address := self.cluster.places.get(self.place)) is None or address in self.cluster.spoiled:
+            if self.cluster.gone:
+                self._end("the scheduler is gone")
             if time.monotonic() - since > LOST:
                 self.cluster.lost.add(self.place)
                 self._end(f"no worker at {self.place} for {LOST:.0f} s")
@@ -108,9 +125,7 @@ class ClusterProcess:
         while not future.done():
             if self.stopped.wait(POLL):
                 raise _Gone
-            if self.cluster.places.get(self.place) != self.address:
-                self.asking = False
-                self._end(f"the Dask worker at {self.address} is gone", killed=True)
+            self._see_worker()
         if future.status == "error":
             error, where = future.exception(timeout=LOST), future.traceback(timeout=LOST)
             text = "".join(traceback.format_exception(type(error), error, where))
@@ -120,6 +135,6 @@ class ClusterProcess:
         self.asking = False
         return result
 
-    def _end(self, text: str, *, killed: bool = False, traceback: str | None = None) -> None:
+    def _end(self, text: str, *, killed: bool = False, traceback: str | None = None) -> NoReturn:
         self.ending = Ending(text, killed, traceback)
         raise _Gone(text)
