@@ -42,6 +42,7 @@ def learned():
     return adapt(shaken(MODELS["toy"]), [slot], 8, config, device=CPU), slot
 
 
+@pytest.mark.slow
 def test_a_copy_rule_is_learned_settles_early_and_carries_over(learned):
     adapted, slot = learned
     assert adapted.settled == [True]

@@ -8,6 +8,8 @@ from small import inputs, shaken
 from solver.model import MODELS, Network, blocks, fused, stack
 from solver.model.blocks import depthwise, rotary_table
 
+pytestmark = pytest.mark.slow  # compiling the passes is
+
 TYPES = {torch.float32: 2e-5, torch.bfloat16: 4e-2}
 """Number type -> largest error, as a share of the largest value."""
 
