@@ -33,6 +33,15 @@ def test_a_table_loads_as_it_was_saved_and_not_if_a_bit_flips(tmp_path):
     assert checkpoint.whole(bundle.path) is None
 
 
+def test_a_table_in_the_package_is_no_bundle(tmp_path, monkeypatch):
+    network = Network(MODELS["toy"], tasks=2)
+    checkpoint.save_bundle(tmp_path, "with", network, {}, HASHES, tasks=["a", "b"])
+    monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path)
+    assert [bundle.name for bundle in checkpoint.bundled()] == ["with"]
+    with pytest.raises(ValueError, match="there are: with, random:SIZE"):
+        checkpoint.find("without")
+
+
 def test_a_bundle_may_be_without_a_table_and_a_card_cannot_drop_it_unseen(tmp_path):
     network = Network(MODELS["toy"], tasks=2)
     plain = checkpoint.save_bundle(tmp_path, "plain", network, {}, HASHES)
