@@ -46,8 +46,7 @@ def train(
     directory.mkdir(parents=True, exist_ok=True)
     config, rows, world = trainer.config, trainer.rows, trainer.world
     started = time.monotonic()
-    if trainer.device.type == "cuda":
-        trainer.warm_up()
+    trainer.warm_up()  # compiles: the blocks on a GPU, the fused passes on a CPU
     begun, before = clock(), trainer.seconds
     validated = saved = begun
     recent: list[torch.Tensor] = []
