@@ -31,15 +31,14 @@ def pair_table(pairs: Sequence[Pair], device: torch.device | str = "cpu") -> Pai
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may be varied. `max_scale` is the largest integer enlargement; the canvas may allow less. `viewed`:
-    the share of the draws that are turned and recoloured, the others are seen as they are."""
+    """What may be varied."""
 
-    max_scale: int = 4
-    fix_zero: bool = True
-    turn: bool = True
-    recolor: bool = True
-    move: bool = True
-    viewed: float = 1.0
+    max_scale: int = 4  # largest integer enlargement; the canvas may allow less
+    fix_zero: bool = True  # colour 0 stays 0
+    turn: bool = True  # pairs are turned and flipped
+    recolor: bool = True  # pairs are recoloured
+    move: bool = True  # pairs are placed anywhere on the canvas, not at its top left
+    viewed: float = 1.0  # share of the draws that are turned and recoloured; the others are seen as they are
 
 
 @dataclass(frozen=True)

@@ -38,17 +38,16 @@ AT_ONCE = 64
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """`views` of each test input, `chunk` at a time (fewer on canvases above 16); at most `scored` candidates get
-    a likelihood. `colors`: no cell may have a colour that the supports rule out (see `solver.arc.expected`)."""
+    """How a test input is looked at."""
 
-    views: int = 64
-    chunk: int = 16
-    scored: int = 64
-    colors: bool = True
-    fix_zero: bool = True
-    turn: bool = True
-    recolor: bool = True
-    move: bool = True
+    views: int = 64  # of each test input
+    chunk: int = 16  # views at once on canvases up to 16, fewer above
+    scored: int = 64  # candidates, the most frequent ones, that get a likelihood
+    colors: bool = True  # no cell may have a colour that the supports rule out, see `solver.arc.expected`
+    fix_zero: bool = True  # colour 0 stays 0
+    turn: bool = True  # views are turned and flipped
+    recolor: bool = True  # views are recoloured
+    move: bool = True  # views are placed anywhere on the canvas, not at its top left
 
 
 def draw_views(task: Task, test_index: int, size: int, config: PredictConfig, seed: int) -> tuple[Views, Placement]:
