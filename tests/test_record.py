@@ -24,6 +24,7 @@ from solver.run.work import Means, Work
 TOY = replace(
     presets.cpu(),
     weights="random:toy",
+    loops=2,
     adapt=AdaptConfig(steps=2, batch=2, lr=0.003),
     predict=PredictConfig(views=8, chunk=8),
 )
