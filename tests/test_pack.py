@@ -246,6 +246,7 @@ def test_the_guard_of_a_rehearsal_notes_and_refuses_the_network(tmp_path):
     assert "192.0.2.1" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_the_notebook_puts_answers_of_these_tasks_to_ours(mounted):
     names = {}
     exec(CODE["find"], names)

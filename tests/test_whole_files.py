@@ -16,6 +16,7 @@ from submission.files import write_whole
 from voting import append_lines, read_lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", [0, 1, 2, 3])
 def test_a_kill_between_the_files_of_a_bundle_does_not_block_the_same_command(tmp_path, monkeypatch, written):
     """A bundle of 2 steps is there; the kill comes when so many of the four files of one of 3 steps are written."""
