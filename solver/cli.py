@@ -29,6 +29,10 @@ COMMANDS = {
     "weights": ("solver.weights.command", "list bundled weights, or check what they were trained on"),
     "data": ("solver.training.building", "make a data file of train from its authors' repository"),
     "train": ("solver.training.command", "pretrain weights and leave a bundle"),
+    "puzzle": (
+        "solver.results.puzzles.command",
+        "train a system on Sudoku, mazes, a cube ...; without a name, lists them",
+    ),
 }
 """Name -> the module whose `COMMANDS` has the options and what they do, imported for this command alone; a line of
 help."""

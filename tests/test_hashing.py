@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from solver import compiled
 from solver.arc import hashing
 from solver.arc.datasets import LEAKING, conceptarc, load
 from solver.arc.hashing import canonical_hash, canonical_hashes, load_hashes, pair_hashes, save_hashes
@@ -97,8 +98,8 @@ def test_without_a_writable_cache_it_compiles_all_the_same(monkeypatch):
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: function
 
-    monkeypatch.setattr(hashing, "njit", njit)
-    assert hashing._compiled(len) is len
+    monkeypatch.setattr(compiled, "njit", njit)
+    assert compiled.compiled(len) is len
 
 
 def hashes_of(data):

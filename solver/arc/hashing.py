@@ -5,16 +5,15 @@ With these a set of weights can carry proof that it never saw a pair it is score
 
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numba import njit
 
 from solver.arc.tasks import Grid, Task
+from solver.compiled import compiled
 from submission.files import write_whole
 
 _PRIME = np.uint64(0x100000001B3)  # FNV-1a, 64 bits
@@ -105,14 +104,6 @@ def pack_pairs(pairs: list[tuple[Grid, Grid]]) -> tuple[np.ndarray, np.ndarray, 
     return shapes, cells, np.cumsum(sizes) - sizes
 
 
-def _compiled(function: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]) -> Any:
-    """njit, with the machine code kept between runs wherever there is a place to keep it."""
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # the installation and the user's cache are both read-only
-        return njit(nogil=True)(function)
-
-
 def _kernel(sides: np.ndarray, cells: np.ndarray, offsets: np.ndarray, hashes: np.ndarray) -> None:
     names = np.empty(256, dtype=np.uint8)
     for p in range(len(hashes)):
@@ -150,4 +141,4 @@ def _kernel(sides: np.ndarray, cells: np.ndarray, offsets: np.ndarray, hashes: n
         hashes[p] = best
 
 
-_hash_pairs = _compiled(_kernel)
+_hash_pairs = compiled(_kernel)

@@ -19,6 +19,8 @@ from solver.arc.tasks import Task
 from tta import Views, source_index, view_size
 
 BACKGROUND, BORDER, TOKENS = 10, 11, 12
+"""The first ten tokens are colours; a vocabulary may have signs from `TOKENS` on, which no view recolours."""
+
 SIZES = (8, 12, 16, 20, 24, 28, 32)
 """Canvas sides, in cells. A 30x30 grid and its border need 31."""
 
@@ -134,12 +136,13 @@ def render(grids: Packed, which: torch.Tensor, views: Views, place: Placement, s
     row, column = source_index(element, y, x, height, width)
     index = torch.where(inside, start + row * width + column, 0)
     colors = grids.cells[index.reshape(-1)].reshape(index.shape).long()
-    seen = views.palettes.gather(1, colors.reshape(len(views), -1)).reshape(index.shape)
+    recolored = views.palettes.gather(1, colors.clamp(max=9).reshape(len(views), -1)).reshape(index.shape)
+    seen = torch.where(colors < 10, recolored, colors)
     return torch.where(inside, seen, torch.where(border, BORDER, BACKGROUND))
 
 
 def cell_log_probs(log_probs: torch.Tensor, place: Placement) -> torch.Tensor:
-    """Canvas log-probabilities (B, size, size, TOKENS) with the placement undone: same shape, one entry per
+    """Canvas log-probabilities (B, size, size, vocabulary) with the placement undone: same shape, one entry per
     *grid* cell, grid cell (0, 0) first; an enlarged cell is the mean of its canvas cells.
 
     Entries whose cell lies off the canvas are a certain BACKGROUND (0 there, -inf elsewhere).
@@ -160,7 +163,7 @@ def cell_log_probs(log_probs: torch.Tensor, place: Placement) -> torch.Tensor:
             fits = ((y < size)[:, :, None] & (x < size)[:, None, :]) | ~part[:, None, None]
             inside = inside & fits
     total = total / (place.scale**2)[:, None, None, None]
-    nowhere = torch.full((TOKENS,), float("-inf"), device=log_probs.device, dtype=log_probs.dtype)
+    nowhere = torch.full((log_probs.shape[-1],), float("-inf"), device=log_probs.device, dtype=log_probs.dtype)
     nowhere[BACKGROUND] = 0.0
     return torch.where(inside[..., None], total, nowhere)
 
@@ -186,7 +189,7 @@ class Decoded:
 
 
 def decode(cells: torch.Tensor) -> Decoded:
-    """Reads grids from `cell_log_probs` (B, size, size, TOKENS).
+    """Reads grids from `cell_log_probs` (B, size, size, vocabulary).
 
     The grid ends where the first row and the first column meet the border; a canvas is valid only if that
     rectangle holds nothing but colours and its right and lower border are complete.
@@ -201,7 +204,7 @@ def decode(cells: torch.Tensor) -> Decoded:
     h, w = height[:, None, None], width[:, None, None]
     inside = (y < h) & (x < w)
     edge = ((y == h) & (x <= w)) | ((x == w) & (y <= h))
-    wrong = (inside & (tokens >= BACKGROUND)) | (edge & ~border)
+    wrong = (inside & ((tokens == BACKGROUND) | (tokens == BORDER))) | (edge & ~border)
     valid = (height > 0) & (width > 0) & (height < size) & (width < size) & ~wrong.any(2).any(1)
     counted = inside | edge
     log_prob = torch.where(counted, best, 0.0).sum((1, 2)) / counted.sum((1, 2)).clamp(min=1)

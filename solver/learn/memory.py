@@ -14,7 +14,6 @@ from collections.abc import Iterator
 import torch
 
 from solver.device import cpu_count, is_out_of_memory
-from solver.learn.canvas import TOKENS
 from solver.learn.recipe import AdaptConfig
 from solver.model import ModelConfig, Network
 
@@ -129,5 +128,5 @@ def _saved_by_loop(model: ModelConfig, size: int, bytes: int, written_out: bool)
     block += 6 * model.hidden
     if written_out:
         block += 2 * model.heads * length
-    logits = model.patch**2 * TOKENS * (bytes + 3 * 4)
+    logits = model.patch**2 * model.vocabulary * (bytes + 3 * 4)
     return bytes * (model.trained_passes * block + 4 * model.width) + logits

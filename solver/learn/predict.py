@@ -19,7 +19,6 @@ from solver.device import is_out_of_memory, release
 from solver.learn.augment import PairTable, pair_table, render_examples
 from solver.learn.canvas import (
     BACKGROUND,
-    TOKENS,
     Packed,
     Placement,
     cell_log_probs,
@@ -158,7 +157,7 @@ IMPOSSIBLE = -1e4
 
 def _ruled(logits: torch.Tensor, views: Views, colors: torch.Tensor) -> torch.Tensor:
     """`logits` (1, V, size, size, 12) that leave, of the ten colours, only what each view shows for `colors`."""
-    allowed = torch.ones(len(views), TOKENS, dtype=torch.bool, device=logits.device)
+    allowed = torch.ones(len(views), logits.shape[-1], dtype=torch.bool, device=logits.device)
     allowed[:, :10] = False
     allowed.scatter_(1, views.palettes[:, colors], True)
     return logits.masked_fill(~allowed[:, None, None], IMPOSSIBLE)
@@ -257,7 +256,7 @@ def _likelihood(
     cells = (table.height[index] + 1) * (table.width[index] + 1) * place.scale**2
     lost = cells - (canvas != BACKGROUND).flatten(1).sum(1)
     read = log_probs.gather(-1, canvas[..., None]).squeeze(-1).flatten(1).sum(1)
-    return read - lost * math.log(TOKENS)
+    return read - lost * math.log(log_probs.shape[-1])
 
 
 @torch.inference_mode()

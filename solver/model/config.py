@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-TOKENS = 12
-"""What a canvas cell can hold: ten colours, background, border; see `solver.learn.canvas`."""
+LEAST_VOCABULARY = 12
+"""Ten colours, background and border, which every canvas has; see `solver.learn.canvas`."""
 
 CHOICES = {
     "recursion": ("looped", "trm"),
@@ -43,11 +43,14 @@ class ModelConfig:
     program_tokens: int = 0  # latent tokens that an encoder reads from example pairs; 0: there is no encoder
     examples: int = 3  # with a program: example pairs shown at once
     encoder_blocks: int = 1  # with a program: blocks run over each example pair
+    vocabulary: int = 12  # tokens that a canvas cell can hold: ten colours, background, border, and signs after them
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"{name} {value!r} is none of {', '.join(map(str, choices))}")
+        if self.vocabulary < LEAST_VOCABULARY:
+            raise ValueError(f"vocabulary {self.vocabulary}: ten colours, background and border are {LEAST_VOCABULARY}")
         if self.width % (4 * self.heads):
             raise ValueError(f"width {self.width} is not a multiple of 4 x heads = {4 * self.heads}")
         if self.recursion == "trm" and self.supervision in ("last", "all"):

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from solver.model.blocks import Block, Rotary, inject, norm, rotary_table
-from solver.model.config import TOKENS, ModelConfig
+from solver.model.config import ModelConfig
 from solver.model.program import ProgramEncoder, embed_cells
 from solver.model.stacking import linear, lookup, shared, spread
 
 
 class Step(NamedTuple):
-    """What a loop step gives: `logits` float32 (N, B, size, size, 12); `halt` float32 (N, B), the logit of the answer
-    being exact, None without a halting head; `states`, each (N, B, L, D): a later call may go on from them."""
+    """What a loop step gives: `logits` float32 (N, B, size, size, vocabulary); `halt` float32 (N, B), the logit of the
+    answer being exact, None without a halting head; `states`, each (N, B, L, D): a later call may go on from them."""
 
     logits: Tensor
     halt: Tensor | None
@@ -36,10 +36,10 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         places = config.patch**2
-        self.cell = nn.Parameter(torch.randn(places * TOKENS, config.width) * (0.5 / places**0.5))
+        self.cell = nn.Parameter(torch.randn(places * config.vocabulary, config.width) * (0.5 / places**0.5))
         self.conditioning = TaskConditioning(config, tasks)
         self.recursion = LoopedBlocks(config) if config.recursion == "looped" else TwoStates(config)
-        self.head = nn.Parameter(torch.randn(config.width, places * TOKENS) * 0.02)
+        self.head = nn.Parameter(torch.randn(config.width, places * config.vocabulary) * 0.02)
         self.program = ProgramEncoder(config) if config.program_tokens else None
         self.halting = HaltingHead(config) if config.supervision == "halting" else None
 
@@ -63,7 +63,7 @@ class Network(nn.Module):
     ) -> Iterator[Step]:
         """Yields a `Step` after every loop step.
 
-        `canvas` int64 (N, B, size, size), tokens 0-11; `task` int64 (N, B), rows of the task table; `elements` int64
+        `canvas` int64 (N, B, size, size), tokens; `task` int64 (N, B), rows of the task table; `elements` int64
         (N, B) and `palettes` int64 (N, B, 10): the view each canvas is seen under. A network with a program needs
         `examples` int64 (N, B, E, 2, size, size): inputs and outputs of pairs of the task under the same views.
         `loops` defaults to the configuration's; `states` are those to begin with, where that is possible (TRM);
@@ -87,9 +87,9 @@ class Network(nn.Module):
             yield Step(self._unpatch(logits, side), halt, after)
 
     def _unpatch(self, logits: Tensor, side: int) -> Tensor:
-        """(N, B, side², patch² * 12) -> (N, B, size, size, 12)."""
+        """(N, B, side², patch² * vocabulary) -> (N, B, size, size, vocabulary)."""
         patch = self.config.patch
-        logits = logits.unflatten(3, (patch, patch, TOKENS)).unflatten(2, (side, side))
+        logits = logits.unflatten(3, (patch, patch, self.config.vocabulary)).unflatten(2, (side, side))
         return logits.permute(0, 1, 2, 4, 3, 5, 6).flatten(4, 5).flatten(2, 3)
 
 

@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from solver.model.blocks import Block, attend, norm, rotary_table
-from solver.model.config import TOKENS, ModelConfig
+from solver.model.config import ModelConfig
 from solver.model.stacking import linear, lookup, shared
 
 
 def embed_cells(table: Tensor, canvas: Tensor, patch: int) -> Tensor:
-    """(N, B, size, size) -> (N, B, side², D): the sum of the embeddings of a patch's cells. `table` (patch² * 12, D),
-    or one for each of N tasks."""
+    """(N, B, size, size) -> (N, B, side², D): the sum of the embeddings of a patch's cells. `table`
+    (patch² * vocabulary, D), or one for each of N tasks."""
     if patch == 1:
         return lookup(table, canvas.flatten(2))
     side = canvas.shape[-1] // patch
     cells = canvas.unflatten(3, (side, patch)).unflatten(2, (side, patch)).permute(0, 1, 2, 4, 3, 5)
     cells = cells.reshape(*canvas.shape[:2], side * side, patch * patch)
-    place = torch.arange(patch * patch, device=canvas.device) * TOKENS
+    place = torch.arange(patch * patch, device=canvas.device) * (table.shape[-2] // patch**2)
     return lookup(table, cells + place).sum(dim=3)
 
 
@@ -34,7 +34,7 @@ class ProgramEncoder(nn.Module):
         super().__init__()
         self.patch, self.heads, self.rotary = config.patch, config.heads, config.rotary
         width, places = config.width, config.patch**2
-        self.output_cell = nn.Parameter(torch.randn(places * TOKENS, width) * (0.5 / places**0.5))
+        self.output_cell = nn.Parameter(torch.randn(places * config.vocabulary, width) * (0.5 / places**0.5))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.encoder_blocks))
         self.latents = nn.Parameter(torch.randn(config.program_tokens, width) * 0.5)
         self.query = nn.Parameter(torch.randn(width, width) * width**-0.5)

@@ -36,7 +36,7 @@ class Trainer:
         self.dtype = training_dtype(device)
         self.corpus = Corpus(sources.pairs, tuple(config.mix), device)
         self.validation = device_table(sources.validation, device)
-        self.validation_tasks = torch.from_numpy(sources.validation.task).to(device)
+        self.validation_tasks = torch.from_numpy(sources.validation.task.astype(np.int64)).to(device)
         torch.manual_seed(seed)
         self.network = Network(config.model, tasks=len(sources.pairs.ids)).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)

@@ -1,0 +1,138 @@
+"""A system trained on a puzzle and judged on others: what is measured, and what is left in a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, is_dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from solver.provenance import commit, versions
+from solver.results.intervals import Estimate, wilson
+from solver.results.puzzles.picture import Exhibit, answers_picture, solving_picture
+from solver.run.folder import write_json
+from solver.training.loop import Limit
+from solver.training.pretrain import Trainer
+from solver.training.puzzles.answering import Answering
+from solver.training.puzzles.learning import learn
+from solver.training.puzzles.puzzle import Drawn, Puzzle
+from solver.weights import checkpoint
+from submission.files import write_whole
+
+SHOWN = 4
+"""Puzzles in a picture."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it. `steps`: the first mark, had the answer been taken after each loop step."""
+
+    parameters: int
+    samples: int
+    seconds: float
+    marks: dict[str, Estimate]
+    steps: list[float]
+    tested: int
+
+
+def run_puzzle(
+    puzzle: Puzzle,
+    system: str,
+    limit: Limit,
+    directory: Path,
+    device: torch.device,
+    *,
+    seed: int = 0,
+    tested: int = 1000,
+    amount: int | None = None,
+    piece: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    say: Callable[[str], None] = print,
+) -> Outcome | None:
+    """Trains, judges `tested` puzzles of classes that were not trained on, and leaves the bundle, `puzzle.json`,
+    `answers.svg` and `solving.svg` in `directory`. None if `piece` ended before the limit."""
+    trainer, data = learn(
+        puzzle,
+        system,
+        limit,
+        directory / "training",
+        device,
+        seed=seed,
+        amount=amount,
+        piece=piece,
+        clock=clock,
+        say=say,
+    )
+    if not trainer.ended:
+        return None
+    test = puzzle.draw(tested, "test", seed)
+    assert not np.isin(test.classes, data.hashes).any()
+    answering = Answering(trainer.average, puzzle.canvas, device, trainer.dtype, trainer.corpus.table)
+    marks = puzzle.marks(test, answering)
+    outcome = Outcome(
+        parameters=sum(p.numel() for p in trainer.network.parameters()),
+        samples=trainer.samples,
+        seconds=round(trainer.seconds, 1),
+        marks={name: _share(values) for name, values in marks.items()},
+        steps=_by_step(puzzle, test, answering),
+        tested=len(test),
+    )
+    record = {
+        "puzzle": puzzle.name,
+        "settings": asdict(puzzle) if is_dataclass(puzzle) else {},
+        "system": system,
+        "seed": seed,
+        "commit": commit(),
+        "versions": versions(),
+        "examples": data.counts[puzzle.name],
+        "model": asdict(trainer.config.model),
+        "outcome": asdict(outcome),
+        "training": trainer.rows,
+    }
+    write_json(directory / "puzzle.json", record)
+    checkpoint.save_bundle(directory, trainer.config.name, trainer.average, _card(puzzle, trainer, record), data.hashes)
+    _draw_pictures(puzzle, test, marks, answering, directory)
+    return outcome
+
+
+def _share(values: np.ndarray) -> Estimate:
+    """The share of what is right among the puzzles that the mark is for."""
+    counted = values[~np.isnan(values.astype(np.float64))]
+    return wilson(int(counted.sum()), len(counted))
+
+
+def _by_step(puzzle: Puzzle, test: Drawn, answering: Answering) -> list[float]:
+    """The first mark with 1 loop step, with 2, and so on."""
+    first, loops = next(iter(puzzle.metrics)), answering.network.config.loops
+    marks = [puzzle.marks(test, replace(answering, loops=step + 1))[first] for step in range(loops)]
+    return [round(_share(values).value, 4) for values in marks]
+
+
+def _card(puzzle: Puzzle, trainer: Trainer, record: dict) -> dict:
+    return {
+        "name": trainer.config.name,
+        "target": f"puzzle {puzzle.name}",
+        "pairs": {puzzle.name: record["examples"]},
+        "loops": trainer.config.model.loops,
+        "steps": trainer.step,
+        "samples": trainer.samples,
+        "seconds": round(trainer.seconds, 1),
+        "seed": record["seed"],
+        "commit": record["commit"],
+        "log": trainer.rows,
+    }
+
+
+def _draw_pictures(
+    puzzle: Puzzle, test: Drawn, marks: dict[str, np.ndarray], answering: Answering, directory: Path
+) -> None:
+    shown = test[:SHOWN]
+    steps, right = answering.steps(shown.inputs), np.nanmax(np.stack([*marks.values()])[:, :SHOWN], axis=0) > 0
+    exhibits = [
+        Exhibit(shown.inputs[i], shown.targets[i], steps[:, i], bool(right[i])) for i in range(len(shown.inputs))
+    ]
+    write_whole(directory / "answers.svg", answers_picture(exhibits, puzzle.drawn_as).encode())
+    write_whole(directory / "solving.svg", solving_picture(exhibits, puzzle.drawn_as).encode())

@@ -1,0 +1,122 @@
+"""Puzzles as a command: systems on them, a training of some seconds, what it leaves behind, and bad use."""
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import numpy as np
+import orjson
+import pytest
+import torch
+
+from solver.cli import main
+from solver.learn.canvas import cell_log_probs, decode, pack, random_placement, render
+from solver.model import MODELS, Network
+from solver.results.puzzles.trained import run_puzzle
+from solver.training.loop import Limit
+from solver.training.puzzles.answering import Answering
+from solver.training.puzzles.catalogue import FEW_SHOT, PUZZLES, puzzle
+from solver.training.puzzles.learning import SYSTEMS, config_for, learn
+from solver.weights import checkpoint
+from tta import random_views, transform, view_size
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", [name for name in PUZZLES if name != "rubik2"])  # which needs all of its states
+def test_every_system_fits_a_puzzle(name):
+    asked = puzzle(name)
+    made = asked.make(4, np.random.default_rng(0), "test")
+    assert asked.canvas > max(made.inputs.shape[1:])
+    for system in SYSTEMS:
+        config = config_for(asked, system)
+        assert max(made.inputs.max(), made.targets.max()) < config.model.vocabulary == asked.vocabulary
+        assert list(config.mix) == [asked.canvas]
+        assert asked.canvas % config.model.patch == 0
+
+
+def test_signs_beyond_the_colors_are_placed_and_read_back_and_no_view_changes_them():
+    generator = torch.Generator().manual_seed(0)
+    signs = np.array([[3, 12, 16], [14, 0, 9]], dtype=np.uint8)
+    views = random_views(16, generator)
+    height, width = view_size(views.elements, torch.full((16,), 2), torch.full((16,), 3))
+    place = random_placement(height, width, 8, generator)
+    canvas = render(pack([signs]), torch.zeros(16, dtype=torch.int64), views, place, 8)
+    logs = torch.nn.functional.one_hot(canvas, 17).float().clamp(min=1e-6).log()
+    read = decode(cell_log_probs(logs, place))
+    assert read.valid.all()
+    for i in range(16):
+        grid = read.grid(i)
+        expected = transform(torch.from_numpy(signs), int(views.elements[i])).numpy()
+        np.testing.assert_array_equal(np.where(grid < 10, 0, grid), np.where(expected < 10, 0, expected))
+
+
+def test_a_network_has_the_vocabulary_it_is_asked_for_and_a_card_without_one_means_twelve():
+    assert MODELS["toy"].vocabulary == 12
+    network = Network(replace(MODELS["toy"], patch=2, vocabulary=17))
+    zero = torch.zeros(1, 1, dtype=torch.int64)
+    canvas = torch.full((1, 1, 8, 8), 16)
+    *_, logits = network(canvas, zero, zero, torch.arange(10).view(1, 1, 10))
+    assert logits.shape == (1, 1, 8, 8, 17)
+    with pytest.raises(ValueError, match="vocabulary 11"):
+        replace(MODELS["toy"], vocabulary=11)
+
+
+def test_a_toy_learns_sudoku4_and_its_folder_says_how(tmp_path):
+    torch.set_num_threads(1)
+    said = []
+    how = {"tested": 60, "amount": 3000, "say": said.append}
+    outcome = run_puzzle(puzzle("sudoku4"), "toy", Limit(steps=80), tmp_path, CPU, **how)
+    record = orjson.loads((tmp_path / "puzzle.json").read_bytes())
+    rows = record["training"]
+    assert rows[-1]["loss"] < 3.0
+    assert outcome.samples == record["outcome"]["samples"] == 80 * puzzle("sudoku4").batch
+    assert outcome.tested == 60
+    estimate = outcome.marks["valid"]
+    assert estimate.low <= estimate.value <= estimate.high
+    assert len(outcome.steps) == 2
+    assert outcome.steps[-1] == round(estimate.value, 4)
+    assert checkpoint.load(str(tmp_path / "sudoku4-toy.safetensors")).config.patch == 2
+    for name in ("answers.svg", "solving.svg"):
+        texts = [node.text for node in ElementTree.parse(tmp_path / name).iter() if node.tag.endswith("text")]
+        assert texts.count("4") > 4
+    assert "loop step 2 of 2" in texts
+    trainer, _ = learn(
+        puzzle("sudoku4"), "toy", Limit(steps=80), tmp_path / "training", CPU, amount=3000, say=said.append
+    )
+    assert trainer.step == 80  # it was trained to the end, and is not trained again
+    answering = Answering(trainer.average, 6, CPU, torch.float32, trainer.corpus.table)
+    inputs = puzzle("sudoku4").draw(9, "test").inputs
+    np.testing.assert_array_equal(answering.steps(inputs)[0], replace(answering, loops=1)(inputs))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["soduko"], "no puzzle is called 'soduko'; there are sudoku4, sudoku9"),
+        (["maze", "--system", "mamba"], "no system is called 'mamba'; choose from toy, nano"),
+        (["maze", "--size", "31"], "--size 31: a maze has 6 to 30 cells a side"),
+        (["sudoku4", "--moves", "3"], "--moves is not for sudoku4"),
+        (["life", "--system", "nano"], "--system is not for life"),
+        (["maze", "--weights", "nano"], "--weights is for few-shot puzzles"),
+        (["maze", "--test", "0"], "--test 0: must be at least 1"),
+    ],
+)
+def test_bad_use_is_one_line_and_code_2(arguments, says, capsys, tmp_path):
+    assert main(["puzzle", *arguments, "--run-dir", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_puzzles_are_listed(capsys):
+    assert main(["puzzle"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in (*PUZZLES, *FEW_SHOT, *SYSTEMS))
+
+
+@pytest.mark.slow
+def test_life_is_solved_as_a_run(tmp_path, capsys):
+    command = ["puzzle", "life", "--weights", "random:toy", "--test", "2", "--steps", "2", "--workers", "1"]
+    assert main([*command, "--run-dir", str(tmp_path / "run")]) == 0
+    assert "2 tasks of life, seed 0" in capsys.readouterr().out
+    assert (tmp_path / "run" / "submission.json").is_file()
+    assert len(orjson.loads((tmp_path / "run" / "solutions.json").read_bytes())) == 2
