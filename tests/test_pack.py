@@ -91,6 +91,7 @@ def test_names_are_checked(user, competition, machine, message):
         metadata(user, competition, machine)
 
 
+@pytest.mark.slow
 def test_a_training_pack_has_the_data_and_the_settings(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
@@ -213,6 +214,7 @@ def test_the_notebook_fails_a_commit_run_without_the_dataset(mounted):
     check(mounted / "working" / "submission.json", {"00000000": [None]})
 
 
+@pytest.mark.slow
 def test_the_notebook_ends_a_rerun_with_a_valid_submission_whatever_happens(mounted, monkeypatch, capfd):
     (mounted / "input/a/b/tinyarc-9-py3-none-any.whl").write_text("half of an upload")
     (mounted / "input/a/b/SHA256SUMS").write_text("0" * 64 + "  tinyarc-9-py3-none-any.whl\n")

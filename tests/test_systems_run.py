@@ -35,6 +35,7 @@ def bundles(tmp_path_factory):
     return files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_job_of_the_pipeline_and_the_probes_work_with_a_system(name, bundles):
     config = SolveConfig(bundles[name], adapt=AdaptConfig(steps=3, batch=2), predict=PredictConfig(views=4))

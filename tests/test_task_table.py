@@ -54,6 +54,7 @@ def test_a_bundle_may_be_without_a_table_and_a_card_cannot_drop_it_unseen(tmp_pa
         checkpoint.load_table(str(bundle.path))
 
 
+@pytest.mark.slow
 def test_further_training_begins_with_the_tokens_of_known_tasks_and_the_mean_for_others(tmp_path):
     sources = collect(max_side=4)
     trainer = Trainer(toy(), sources, torch.device("cpu"))
