@@ -60,6 +60,7 @@ def test_a_copy_rule_is_learned_settles_early_and_carries_over(learned):
     assert strip[-1][:3] == ["012#", "345#", "678#"]
 
 
+@pytest.mark.slow
 def test_seconds_end_adaptation_between_steps():
     clock = iter(range(1000))
     slot = Slot(copy_task(0), seed=0)

@@ -149,6 +149,7 @@ def test_generators_run_apart_with_a_time_limit_and_must_reproduce_their_task(tm
     assert [(a.tobytes(), a.shape) for a, _ in again.tasks[0][1]] == keys
 
 
+@pytest.mark.slow
 def test_what_is_not_as_published_is_said_in_one_line(tmp_path, capsys):
     def said(*arguments):
         assert main(["data", *map(str, arguments), "-o", str(tmp_path / "out")]) == 2

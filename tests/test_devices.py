@@ -137,6 +137,7 @@ def test_an_overflow_costs_its_copy_one_update_and_its_neighbour_nothing(monkeyp
     assert got[-1, 0] < 0.7 * got[0, 0]
 
 
+@pytest.mark.slow
 def test_a_copy_whose_gradients_are_never_finite_fails_alone(monkeypatch):
     def overflow(optimizer, step):
         if len(optimizer.scale) == 2:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from solver.arc import datasets
 from solver.arc.tasks import challenge_json, load_challenges
 from submission.validate import check
@@ -15,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 CHANGES = {'"nano"': '"random:toy"', "budget=60.0": "budget=12.0"}
 
 
+@pytest.mark.slow
 def test_the_documented_program_prints_two_attempts_for_every_test_input(tmp_path):
     (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.DOTALL)
     assert 8 <= len([line for line in program.splitlines() if line.strip()]) <= 10

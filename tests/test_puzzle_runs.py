@@ -22,6 +22,7 @@ from tta import random_views, transform, view_size
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PUZZLES if name != "rubik2"])  # which needs all of its states
 def test_every_system_fits_a_puzzle(name):
     asked = puzzle(name)
