@@ -70,10 +70,10 @@ def drawn_grid(
 
 
 def _lines(grid: np.ndarray, kind: str, side: float) -> list[str]:
-    """The lines between cells; none between the characters of a text, and thick ones around the boxes of a Sudoku."""
+    """The lines between cells, thick ones around the boxes of a Sudoku; around a text, not between its characters."""
     height, width = grid.shape
     if kind == "signs":
-        return []
+        return [f'<path d="M0 0h{width * side:g}v{height * side:g}h{-width * side:g}z" class="l"/>']
     if kind == "stickers":
         inside = [(y, x) for y, x in np.ndindex(height, width) if grid[y, x]]
         path = "".join(f"M{x * side:g} {y * side:g}h{side:g}v{side:g}h-{side:g}z" for y, x in inside)

@@ -38,7 +38,7 @@ def answers_picture(exhibits: Sequence[Exhibit], kind: str) -> str:
             parts.append(_placed(_grid(one, grid, kind, side), left, top))
         mark, fill = ("right", "#1a7f37") if one.right else ("wrong", "#c62828")
         parts.append(
-            f'<text class="t" x="{GAP + 3 * (width * side + GAP):g}" y="{top + 14:g}" fill="{fill}">{mark}</text>'
+            f'<text class="t" x="{GAP + 3 * (width * side + GAP):g}" y="{top + 14:g}" style="fill:{fill}">{mark}</text>'
         )
     return _svg(
         "".join(parts), 3 * (width * side + GAP) + 3 * GAP, HEAD + len(exhibits) * (height * side + GAP), side, ""
