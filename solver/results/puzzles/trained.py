@@ -129,10 +129,12 @@ def _card(puzzle: Puzzle, trainer: Trainer, record: dict) -> dict:
 def _draw_pictures(
     puzzle: Puzzle, test: Drawn, marks: dict[str, np.ndarray], answering: Answering, directory: Path
 ) -> None:
-    shown = test[:SHOWN]
-    steps, right = answering.steps(shown.inputs), np.nanmax(np.stack([*marks.values()])[:, :SHOWN], axis=0) > 0
-    exhibits = [
-        Exhibit(shown.inputs[i], shown.targets[i], steps[:, i], bool(right[i])) for i in range(len(shown.inputs))
-    ]
-    write_whole(directory / "answers.svg", answers_picture(exhibits, puzzle.drawn_as).encode())
-    write_whole(directory / "solving.svg", solving_picture(exhibits, puzzle.drawn_as).encode())
+    """The first puzzles of the test with their answers; and, moving, those of the first hundred whose answers change
+    most from loop step to loop step."""
+    test = test[:100]
+    steps, right = answering.steps(test.inputs), np.nanmax(np.stack([*marks.values()])[:, :100], axis=0) > 0
+    exhibits = [Exhibit(test.inputs[i], test.targets[i], steps[:, i], bool(right[i])) for i in range(len(test))]
+    changes = (steps[1:] != steps[:-1]).sum((0, 2, 3))
+    restless = [exhibits[i] for i in np.argsort(-changes, kind="stable")[:SHOWN]]
+    write_whole(directory / "answers.svg", answers_picture(exhibits[:SHOWN], puzzle.drawn_as).encode())
+    write_whole(directory / "solving.svg", solving_picture(restless, puzzle.drawn_as).encode())
