@@ -9,15 +9,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from solver.arc.tasks import Task
 from solver.run import cluster_worker
 from solver.run.process import READY, Ending
 from solver.run.schedule import Job
-
-if TYPE_CHECKING:
-    from solver.run.cluster import Cluster
 
 LOST = 60.0
 """Seconds after which a worker is not expected back."""
@@ -31,11 +28,32 @@ class _Gone(Exception):
     """A worker is of no use any more; the message says why."""
 
 
+class Leader(Protocol):
+    """What such a process asks of the cluster it belongs to; `solver.run.cluster.Cluster` says what each is."""
+
+    client: Any
+    payload: cluster_worker.Payload | None
+    places: dict[str, str]
+    known: set[str]
+    spoiled: set[str]
+    refused: set[str]
+    lost: set[str]
+
+    @property
+    def gone(self) -> bool: ...
+
+    def complaint(self, there: cluster_worker.About) -> str | None: ...
+
+    def refuse(self, place: str, reason: str) -> None: ...
+
+    def restart(self, place: str, address: str) -> None: ...
+
+
 class ClusterProcess:
     """A `solver.run.process.WorkerProcess`: what runs at one place of a cluster, until it fails. OSError if the place
     is gone for good."""
 
-    def __init__(self, cluster: Cluster, place: str) -> None:
+    def __init__(self, cluster: Leader, place: str) -> None:
         if place in cluster.refused or cluster.gone:
             raise ConnectionRefusedError(f"{place}: was left out")
         if place in cluster.lost:  # should it turn up after all, it is a new one
