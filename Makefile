@@ -7,12 +7,13 @@ READY := .venv/.ready
 solve: $(READY)
 	$(BIN)/tinyarc demo
 
+# A test process a core; a file stays in one, for what it sets up.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # The tests that take seconds each, under a minute in all.
 quick: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 # The newest run as a page, in the browser. RUN=runs/... for another one.
 report: $(READY)
