@@ -72,18 +72,19 @@ def slowly(network, tasks, job, config, **rest):
 
 @pytest.mark.slow
 def test_workers_that_join_and_one_that_is_killed_change_nothing_in_the_file(challenges, expected, dask, tmp_path):
-    reports = []
+    reports, first = [], []
     with Cluster(dask.scheduler_address, "cpu") as cluster:
 
         def interfere(progress):
             reports.append(progress)
             if len(reports) == 1:
+                first.extend(cluster.places.values())
                 dask.scale(2)
                 while len(cluster.places) < 2:
                     time.sleep(0.1)
                 cluster.client.run(cluster_worker.about, "cpu")  # imports what it needs, before the others are done
             if len(reports) == 3:
-                os.kill(cluster.client.run(os.getpid)[next(iter(cluster.places.values()))], signal.SIGKILL)
+                os.kill(cluster.client.run(os.getpid)[first[0]], signal.SIGKILL)  # the one that joined goes on
 
         means = Means(device="cpu", cluster=cluster)
         solve(Work(challenges), TOY, tmp_path, means, listen=interfere, runner=slowly)
