@@ -24,6 +24,7 @@ def drawn():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUZZLES)
 def test_parts_share_no_class_and_a_seed_repeats(name, drawn):
     seen = [set(drawn[name][part].classes.tolist()) for part in PARTS]

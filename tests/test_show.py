@@ -54,6 +54,7 @@ def test_the_svg_is_well_formed_and_holds_the_cells():
     assert {r.get("fill") for r in rectangles} <= set(show.PALETTE)
 
 
+@pytest.mark.slow
 def test_tasks_are_found_by_run_file_and_name(tmp_path):
     tasks, solutions = small_tasks(3)
     run = read_run(write_run(tmp_path / "run", tasks, solutions, ["hit", "near", "missed"]))
