@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -41,7 +42,7 @@ def part_of(classes: np.ndarray, part: str, held_out: int) -> np.ndarray:
     return remainder == PARTS.index(part) - 1
 
 
-class Puzzle:
+class Puzzle(ABC):
     """The base of all. A puzzle has `make`, which draws from all parts, and `marks`, which judges answers."""
 
     name: ClassVar[str]  # on the command line
@@ -58,13 +59,13 @@ class Puzzle:
     shrink: int = 2  # by how much the systems called nano are made narrower
     seconds: float = 180.0  # of training, unless others are asked for
 
+    @abstractmethod
     def make(self, count: int, generator: np.random.Generator, part: str) -> Drawn:
         """About `count` random examples, of all parts; `part` only says what they are wanted for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def marks(self, drawn: Drawn, answer: Answerer) -> dict[str, np.ndarray]:
         """Mark -> bool (P,), in the order of `metrics`."""
-        raise NotImplementedError
 
     def draw(self, count: int, part: str, seed: int = 0) -> Drawn:
         """`count` examples of a part, the same for the same seed. For validation and test every class comes once, and
