@@ -1,5 +1,5 @@
-"""What pytest gives all tests: `benchmarks/` to import from, as its scripts do; each test process its part of the cores;
-and how fast the machine is now."""
+"""What pytest gives all tests: `benchmarks/` to import from, as its scripts do; to each test process its part of the
+cores; and how fast the machine is now."""
 
 import os
 import subprocess

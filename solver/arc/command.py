@@ -12,7 +12,9 @@ from solver.options import Command
 
 def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("directory", nargs="?", type=Path)
+    parser.add_argument(
+        "directory", nargs="?", type=Path, metavar="DIR", help="folder that the challenges and solutions go to"
+    )
     parser.add_argument("--list", action="store_true", help="print every named set and how it differs from the others")
 
 

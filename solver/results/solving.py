@@ -29,7 +29,7 @@ from voting import RULES
 
 
 def _solve_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("challenges", type=Path, metavar="CHALLENGES.json")
+    parser.add_argument("challenges", type=Path, metavar="CHALLENGES.json", help="tasks in Kaggle's format")
     parser.add_argument("--out", type=Path, help="where the submission goes (always in the run folder too)")
     parser.add_argument("--tasks", help="only these ids, comma-separated; others keep a fallback answer")
     parser.add_argument("--limit", type=int, help="only the first so many tasks")
@@ -63,8 +63,8 @@ def _add_solving(parser: argparse.ArgumentParser, budget: float | None = None) -
                         "whose workers do it in place of processes here (docs/clusters.md)")  # fmt: skip
     parser.add_argument("--views", type=int, help="views of each test input")
     parser.add_argument("--leave-one-out", action="store_true", help="a copy per support, trained without it")
-    parser.add_argument("--rule", help="count, confidence or product")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rule", help=f"how views vote: {', '.join(RULES)}")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default 0)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--run-dir", type=Path, help="run folder (default runs/<date-time>)")
     where.add_argument("--resume", type=Path, metavar="RUN_DIR", help="go on with an interrupted run")

@@ -182,10 +182,10 @@ def _describe(device: torch.device) -> str:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="nano")
+    parser.add_argument("--preset", default="nano", help=f"what is trained: {', '.join(TRAIN_PRESETS)} (default nano)")
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--budget", type=duration, help="training time in all, e.g. 60m")
-    budget.add_argument("--steps", type=int)
+    budget.add_argument("--steps", type=int, help="optimizer steps in all")
     parser.add_argument("--piece", type=duration, help="stop after this much of the budget; --resume goes on")
     parser.add_argument("--out", type=Path, default=None, help="folder (default checkpoints/PRESET)")
     parser.add_argument("--resume", type=Path, default=None, metavar="DIR", help="continue in this folder")
@@ -193,8 +193,10 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", metavar="BUNDLE", help="a new training begins with these weights")
     parser.add_argument("--warm", action="store_true", help="with --resume: extend from the decayed weights")
     add_options(parser)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: a GPU if torch can use one)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of first weights, batches and views (default 0)")
 
 
 def _run(arguments: argparse.Namespace) -> None:

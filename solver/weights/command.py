@@ -13,7 +13,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_list)
     actions = parser.add_subparsers(metavar="verify")
     verify = actions.add_parser("verify", help="prove that weights never saw a pair of a data set")
-    verify.add_argument("weights", metavar="NAME")
+    verify.add_argument("weights", metavar="NAME", help="bundled weights, or the path of a .safetensors file")
     verify.add_argument("--against", required=True, metavar="SET", help="for example arc1-eval")
     verify.set_defaults(action=_verify)
 

@@ -44,7 +44,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", type=int, help="puzzles to be judged (default 1000), or tasks of a few-shot puzzle")
     parser.add_argument("--weights", help=f"few-shot puzzles: {WEIGHTS}")
     add_machine(parser)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of puzzles and first weights (default 0)")
     parser.add_argument("--run-dir", type=Path, help="folder for what comes of it (default runs/<date-time>)")
 
 

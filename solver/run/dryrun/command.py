@@ -141,7 +141,7 @@ def fault(text: str) -> tuple[str, float]:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("challenges", type=Path, metavar="CHALLENGES.json")
+    parser.add_argument("challenges", type=Path, metavar="CHALLENGES.json", help="tasks in Kaggle's format")
     parser.add_argument("--profile", default="here", help="l4x4, t4x2, p100, h100, cpu or here (default)")
     parser.add_argument("--weights", default="nano", help=WEIGHTS)
     limits = parser.add_mutually_exclusive_group()
