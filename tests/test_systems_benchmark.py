@@ -6,7 +6,7 @@ import systems
 
 @pytest.mark.slow
 def test_systems_are_trained_in_pieces_scored_and_tabled(tmp_path, capsys):
-    arguments = ["--only", "nano,ierm-nano", "--train", "3s", "--seconds", "1", "--limit", "2", "--views", "2"]
+    arguments = ["--only", "trm-mlp-nano,ierm-nano", "--train", "3s", "--seconds", "1", "--limit", "2", "--views", "2"]
     arguments += ["--out", str(tmp_path)]
     for source in ("rearc", "conceptarc", "arcgen", "more"):
         arguments += [f"--{source}", "none"]
@@ -16,10 +16,10 @@ def test_systems_are_trained_in_pieces_scored_and_tabled(tmp_path, capsys):
     assert systems.main(arguments) == 0
     rows = (tmp_path / "table.md").read_text().splitlines()
     assert len(rows) == 2 + 4
-    assert {row.split(" | ")[0].strip("| ") for row in rows[2:]} == {"nano", "ierm-nano"}
-    trained = (tmp_path / "nano" / "nano.safetensors").stat().st_mtime
+    assert {row.split(" | ")[0].strip("| ") for row in rows[2:]} == {"trm-mlp-nano", "ierm-nano"}
+    trained = (tmp_path / "ierm-nano" / "ierm-nano.safetensors").stat().st_mtime
     assert systems.main(arguments) == 0  # nothing is done again
-    assert (tmp_path / "nano" / "nano.safetensors").stat().st_mtime == trained
+    assert (tmp_path / "ierm-nano" / "ierm-nano.safetensors").stat().st_mtime == trained
     with pytest.raises(SystemExit) as wrong:
         systems.main([*arguments, "--only", "hrm"])
     assert wrong.value.code == 2

@@ -232,13 +232,14 @@ class Trainer:
 
     @torch.inference_mode()
     def validate(self, loops: int, limit: int = 128) -> float:
-        """Share of validation pairs, at most `limit` a canvas size, that the averaged weights get right."""
+        """Share of validation pairs that fit, at most `limit` a canvas size, that the averaged weights get right."""
         table, hits, total = self.validation, 0, 0
         generator = torch.Generator(self.device)
         plain = dataclasses.replace(self.config.augmentation, max_scale=1, move=False)
         sides = [table.inputs.height, table.inputs.width, table.outputs.height, table.outputs.width]
         sizes = sorted(self.config.mix)
-        fitting = [choose_size(side, sizes) for side in torch.stack(sides).amax(0).tolist()]
+        largest = torch.stack(sides).amax(0).tolist()
+        fitting = [choose_size(side, sizes) if side < sizes[-1] else None for side in largest]  # None: no canvas for it
         for size in self.config.mix:
             chosen = [i for i, canvas in enumerate(fitting) if canvas == size]
             if not chosen:
