@@ -85,12 +85,12 @@ def pack(
 
 @dataclass(frozen=True)
 class Training:
-    """A preset of `tinyarc train`; how long to train in all, in one version of the notebook, and to score last."""
+    """What the training notebook does."""
 
-    preset: str = "base"
-    budget: str = "25h"
-    session: str = "8h20m"
-    score: str = "20m"
+    preset: str = "base"  # of `tinyarc train`
+    budget: str = "25h"  # training time in all
+    session: str = "8h20m"  # of it, time of one version of the notebook
+    score: str = "20m"  # time for the held-out score, at the end
 
 
 def pack_training(

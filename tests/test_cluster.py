@@ -21,7 +21,7 @@ from solver.run.pipeline import solve
 from solver.run.work import Means, Work
 from solver.run.workers import Workers
 
-distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'tinyarc[cluster]'")
+distributed = pytest.importorskip("distributed", reason="needs Dask: pip install distributed")
 
 from solver.run import cluster_worker  # noqa: E402
 from solver.run.cluster import CONNECT, Cluster  # noqa: E402

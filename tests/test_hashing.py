@@ -28,7 +28,7 @@ def slow_hash(*pair):
     for turn in SYMMETRIES:
         names, value = {}, 0xCBF29CE484222325
         for grid in map(turn, pair):
-            read = [names.setdefault(colour, len(names)) for colour in grid.ravel().tolist()]
+            read = [names.setdefault(color, len(names)) for color in grid.ravel().tolist()]
             for number in [*grid.shape, *read]:
                 value = ((value ^ number) * 0x100000001B3) & mask
         value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
@@ -53,8 +53,8 @@ def test_it_ignores_symmetry_and_colour_but_nothing_else():
         before, after = random_pair(rng)
         value = canonical_hash(before, after)
         for turn in SYMMETRIES:
-            colours = rng.permutation(10).astype(np.uint8)
-            assert canonical_hash(colours[turn(before)], colours[turn(after)]) == value
+            colors = rng.permutation(10).astype(np.uint8)
+            assert canonical_hash(colors[turn(before)], colors[turn(after)]) == value
         seen.add(value)
     assert len(seen) == 20
 

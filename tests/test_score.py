@@ -11,7 +11,7 @@ from submission.score import score
 
 
 def test_by_hand():
-    a, b, c = (np.full((2, 2), colour) for colour in range(3))
+    a, b, c = (np.full((2, 2), color) for color in range(3))
     solutions = {"two": [a, b], "one": [c], "missing": [a], "short": [a, a, a, a]}
     attempts = {"two": [(a, b), (a, b)], "one": [(a, b)], "short": [(b, a)], "elsewhere": [(a, a)]}
     result = score(attempts, solutions)

@@ -18,7 +18,7 @@ def small_exhibit():
     return show.Exhibit(task, [(grid, grid + 1), (grid + 5, grid)], [grid, grid])
 
 
-def test_the_terminal_without_colours():
+def test_the_terminal_without_colors():
     lines = show.text(small_exhibit(), width=60, colors="none").splitlines()
     assert lines[0] == "<b>&\N{REPLACEMENT CHARACTER}"
     assert [line.rstrip() for line in lines[2:5]] == [
@@ -33,9 +33,9 @@ def test_the_terminal_without_colours():
     assert narrow[6].rstrip() == "3 in 2×2   out 2×2"
 
 
-@pytest.mark.parametrize(("colours", "red"), [("full", "48;2;255;65;54"), ("256", "48;5;203")])
-def test_the_terminal_in_colours(colours, red):
-    found = show.text(small_exhibit(), width=30, colors=colours, symbols=True)
+@pytest.mark.parametrize(("colors", "red"), [("full", "48;2;255;65;54"), ("256", "48;5;203")])
+def test_the_terminal_in_colors(colors, red):
+    found = show.text(small_exhibit(), width=30, colors=colors, symbols=True)
     assert f"\x1b[{red}m" in found
     plain = re.sub(r"\x1b\[[0-9;]*m", "", found)
     assert max(map(len, plain.splitlines())) <= 30

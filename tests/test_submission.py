@@ -224,8 +224,8 @@ def test_check_sees_what_parsing_hides(tmp_path):
     path.write_text("{}")
     with pytest.raises(ValueError, match="and 3 more"):
         check(path, {task_id: [GRID] for task_id in "abcdefgh"})
-    eleventh_colour = {"a": [{"attempt_1": GRID, "attempt_2": [[10]]}]}
-    for bad in ([VALID], {"a": VALID}, {"a": [{"attempt_1": GRID}]}, eleventh_colour):
+    eleventh_color = {"a": [{"attempt_1": GRID, "attempt_2": [[10]]}]}
+    for bad in ([VALID], {"a": VALID}, {"a": [{"attempt_1": GRID}]}, eleventh_color):
         path.write_text(json.dumps(bad))
         with pytest.raises(ValueError, match=r"is not a submission|task a, test 0, attempt_2"):
             read(path)

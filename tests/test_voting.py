@@ -72,7 +72,7 @@ def test_halt_breaks_ties_of_views_by_the_networks_own_word_and_survives_the_fil
 
 
 def test_ties_fall_to_views_then_log_prob_then_first_seen():
-    a, b, c, d = (np.full((1, 1), colour, np.uint8) for colour in range(4))
+    a, b, c, d = (np.full((1, 1), color, np.uint8) for color in range(4))
     pool = Pool()
     for grid, log_prob in [(a, -1.0), (b, -1.0), (c, -0.5), (d, -2.0), (d, -2.0)]:
         pool.add(grid, log_prob)
@@ -138,7 +138,7 @@ def test_merge_counts_every_view_of_both_and_leaves_the_other_alone():
 
 
 def test_merged_product_is_fooled_neither_by_gaps_nor_by_shared_junk():
-    a, b, junk, silent = (np.full((2, 2), colour, np.uint8) for colour in range(4))
+    a, b, junk, silent = (np.full((2, 2), color, np.uint8) for color in range(4))
     left, right = Pool(), Pool()
     # Each copy has a favourite that the other never scored; both know the same junk, and left a worse one.
     for pool, grid, mean in [(left, a, -0.5), (right, b, -2.0), (left, junk, -90.0), (right, junk, -100.0)]:
@@ -160,8 +160,8 @@ def test_merged_product_is_fooled_neither_by_gaps_nor_by_shared_junk():
 
 def test_pool_refuses_what_is_no_grid_or_no_log_probability():
     pool, good = Pool(), np.zeros((2, 2), np.uint8)
-    no_colours = (np.full((2, 2), 10), np.full((2, 2), -1), good / 2, good > 0)
-    for bad in (np.zeros(4, int), np.zeros((0, 3), int), *no_colours):
+    no_colors = (np.full((2, 2), 10), np.full((2, 2), -1), good / 2, good > 0)
+    for bad in (np.zeros(4, int), np.zeros((0, 3), int), *no_colors):
         with pytest.raises(ValueError, match="a grid"):
             pool.add(bad, -1.0)
     for value in (math.nan, -math.inf, 0.5):

@@ -31,7 +31,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _vote_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", type=Path, metavar="RUN_DIR", help="a run folder, such as runs/20260101-120000")
-    parser.add_argument("--rule", default="all", help="all, count, confidence, product or merge")
+    parser.add_argument("--rule", default="all", help=f"all, {', '.join(ALL_RULES)}")
 
 
 def _vote(arguments: argparse.Namespace) -> None:

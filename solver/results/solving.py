@@ -112,7 +112,7 @@ def _with_means(
         if arguments.workers is not None:
             raise ValueError("--workers is for this machine; with --cluster all of the cluster's workers are used")
         if importlib.util.find_spec("distributed") is None:
-            raise ValueError("--cluster needs Dask: pip install 'tinyarc[cluster]', here and where the workers run")
+            raise ValueError("--cluster needs Dask (pip install 'distributed>=2024.1'), here and where the workers run")
         from solver.run.cluster import Cluster  # not above: what it imports is optional
 
         with Cluster(arguments.cluster, arguments.device, patience=budget) as cluster:

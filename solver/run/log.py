@@ -42,7 +42,7 @@ class LogRow(Copy, total=False):
     )
     error: str  # why the copy failed, one line
     traceback: str  # where one of these happened: Python's traceback, or the last words of a process that died
-    start: int  # which start of the run (an index into `starts` of config.json) this belongs to; absent before 0.2
+    start: int  # which start of the run, an index into `starts` of config.json; absent in runs that have none
     worker: int  # number of the worker that did it; this and the next two are absent where none was asked
     started: float  # when its job began, in seconds from the start that it belongs to
     ended: float  # when its job ended, on the same clock

@@ -21,7 +21,7 @@ import numpy as np
 
 from solver.arc.datasets import DataSet
 from solver.arc.tasks import MAX_SIDE, TaskError, parse_grid
-from solver.training.published import Gathered, Pairs, Progress
+from solver.training.published import FilesRead, Gathered, Pairs
 
 STARTING = 120.0
 """Seconds that a process may take until it has imported all generators."""
@@ -83,7 +83,7 @@ class Generators:
 
 
 def gather(
-    checkout: Path, known: Mapping[str, DataSet], pairs: Mapping[str, int], *, limit: float, progress: Progress
+    checkout: Path, known: Mapping[str, DataSet], pairs: Mapping[str, int], *, limit: float, progress: FilesRead
 ) -> Gathered:
     """For each set of `known`, by name, of each of its tasks that ARC-GEN has a generator of, `pairs[name]` pairs. A
     task of several sets counts for the first. `limit`: seconds a pair.

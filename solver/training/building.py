@@ -14,7 +14,7 @@ from solver.options import Command, duration
 from solver.progress import ProgressBar
 from solver.training import arcgen, published
 from solver.training.files import FILES
-from solver.training.published import Gathered, Progress
+from solver.training.published import FilesRead, Gathered
 from submission.files import write_whole
 
 ABOUT = {
@@ -27,7 +27,7 @@ PAIRS = {"arc1-train": 300, "arc2-train": 500}
 """Pairs of a generator of ARC-GEN, by the set that its task is in."""
 
 
-def build(source: str, paths: list[Path], out: Path, *, limit: float, progress: Progress) -> str:
+def build(source: str, paths: list[Path], out: Path, *, limit: float, progress: FilesRead) -> str:
     """Makes the file `out` of a source in FILES and returns what is in it, in words. `limit`: seconds a pair that is
     generated. ValueError, naming the file, for what is not as published."""
     if source != "more" and len(paths) != 1:

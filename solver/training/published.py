@@ -39,11 +39,11 @@ class Gathered:
         return sum(len(pairs) for _, pairs in self.tasks)
 
 
-Progress = Callable[[int, int], object]
+FilesRead = Callable[[int, int], object]
 """Told how many files of how many are read."""
 
 
-def rearc(path: Path, progress: Progress) -> Gathered:
+def rearc(path: Path, progress: FilesRead) -> Gathered:
     """RE-ARC (github: michaelhodel/re-arc): its checkout, its `re_arc.zip`, or that unpacked: `tasks/ID.json`, each a
     list of `{input, output}`. ValueError, naming the file, for anything else."""
     gathered = Gathered()
@@ -57,7 +57,7 @@ def rearc(path: Path, progress: Progress) -> Gathered:
     return gathered
 
 
-def conceptarc(path: Path, progress: Progress) -> dict[str, Any]:
+def conceptarc(path: Path, progress: FilesRead) -> dict[str, Any]:
     """ConceptARC (github: victorvikram/ConceptARC): `corpus/CONCEPT/CONCEPT<number>.json` of its checkout as one
     object, `{id: {train, test}}`. The one minimal task of each concept, which has no number, is not taken."""
     files = [p for p in sorted(Path(path, "corpus").glob("*/*.json")) if re.fullmatch(r".*\D\d+", p.stem)]
@@ -75,7 +75,7 @@ def conceptarc(path: Path, progress: Progress) -> dict[str, Any]:
     return dict(sorted(tasks.items()))
 
 
-def small(paths: list[Path], progress: Progress) -> Gathered:
+def small(paths: list[Path], progress: FilesRead) -> Gathered:
     """MINI-ARC (github: KSB21ST/MINI-ARC), tama (neoneye/arc-dataset-tama) and 1D-ARC (khalil-research/1D-ARC), any of
     them: checkouts, told apart by their folders. Ids are `mini/`, `tama/` or `1d/` and a name; train and test pairs
     are taken alike, each once. ValueError for a folder that is none of them."""

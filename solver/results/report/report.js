@@ -87,7 +87,7 @@
     context.fillText(text, box.left + box.width / 2, box.top + box.height / 2 + box.height * 0.04);
   }
 
-  function colourCell(context, box, colour) {
+  function colorCell(context, box, colour) {
     fill(context, box, data.palette[colour]);
     if (state.symbols && colour) symbol(context, box, String(colour), LIGHT_TEXT.has(colour));
   }
@@ -113,7 +113,7 @@
   function gridCanvas(text, cell, label) {
     const rows = rowsOf(text);
     return canvas(rows[0].length, rows.length, cell, `${label}, ${rows.length} by ${rows[0].length}`, (context, x, y, box) =>
-      colourCell(context, box, Number(rows[y][x])));
+      colorCell(context, box, Number(rows[y][x])));
   }
 
   /** Shares from "0" (none) to "a" (all), as the strength of one colour. */
@@ -162,7 +162,7 @@
       const char = (rows[y] || "")[x] || ".";
       if (char === ".") voidCell(context, box, paper, hatch);
       else if (char === "#") fill(context, box, border);
-      else colourCell(context, box, Number(char));
+      else colorCell(context, box, Number(char));
     });
   }
 

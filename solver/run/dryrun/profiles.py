@@ -10,19 +10,16 @@ import torch
 
 @dataclass(frozen=True)
 class Profile:
-    """`devices` is None for as many as this machine has. `rate`: FLOP/s a device sustains for this kind of work, None
-    where speeds are measured here. `dispatch`: seconds of the host an operation of torch takes, on a GPU where a step
-    waits for it. `memory`: bytes of a device, `dtype` that of the activations, `known_as` part of the name torch gives
-    the device."""
+    """A machine whose time a dry run simulates."""
 
-    name: str
-    text: str
-    devices: int | None = None
-    rate: float | None = None
-    dispatch: float = 0.0
-    memory: float | None = None
-    dtype: torch.dtype | None = None
-    known_as: str = ""
+    name: str  # what `--profile` takes
+    text: str  # one line for people
+    devices: int | None = None  # how many it has; None: as many as this machine
+    rate: float | None = None  # FLOP/s that a device sustains for this kind of work; None: speeds are measured here
+    dispatch: float = 0.0  # seconds of the host that an operation of torch takes, on a GPU where a step waits for it
+    memory: float | None = None  # bytes of a device
+    dtype: torch.dtype | None = None  # of the activations
+    known_as: str = ""  # part of the name that torch gives the device
 
     @property
     def gpu(self) -> bool:
