@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import orjson
 import pytest
@@ -16,6 +17,7 @@ from solver.learn.recipe import AdaptConfig
 from solver.provenance import commit
 from solver.results.judge import job_counts
 from solver.results.report.build import report_data
+from solver.run.log import LogRow
 from solver.run.pipeline import solve
 from solver.run.read import read_run
 from solver.run.record import earlier, new_record, resuming
@@ -112,3 +114,8 @@ def test_rows_of_a_start_that_the_record_does_not_know_are_refused(tmp_path):
     (directory / "log.jsonl").write_bytes(log.replace(b'"copy":0', b'"copy":0,"start":1', 1))
     with pytest.raises(ValueError, match=r"log\.jsonl: names start 2 of the run, config\.json has 1"):
         read_run(directory)
+
+
+def test_the_documented_log_has_every_field():
+    text = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
+    assert [field for field in LogRow.__annotations__ if f"`{field}`" not in text] == []

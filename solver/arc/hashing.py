@@ -57,14 +57,15 @@ def canonical_hashes(shapes: np.ndarray, cells: np.ndarray, offsets: np.ndarray)
 
 def pair_hashes(tasks: Iterable[Task], solutions: dict[str, list[Grid]] | None = None) -> dict[str, list[int]]:
     """By task id the hashes of its supports, then, where solutions are given, those of its test pairs."""
-    pairs, owners = [], []
+    pairs: list[tuple[Grid, Grid]] = []
+    owners: list[str] = []
     hashes: dict[str, list[int]] = {}
     for task in tasks:
-        own = [(pair.input, pair.output) for pair in task.support]
+        first = len(pairs)
+        pairs += [(pair.input, pair.output) for pair in task.support]
         if solutions is not None:
-            own += zip(task.test_inputs, solutions[task.id], strict=True)
-        pairs += own
-        owners += [task.id] * len(own)
+            pairs += zip(task.test_inputs, solutions[task.id], strict=True)
+        owners += [task.id] * (len(pairs) - first)
         hashes[task.id] = []
     for owner, value in zip(owners, canonical_hashes(*pack_pairs(pairs)).tolist(), strict=True):
         hashes[owner].append(value)

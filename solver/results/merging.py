@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,9 @@ from solver.run.folder import new_directory, write_json
 from solver.run.log import LogRow, append_row
 from solver.run.read import Run, read_run
 from solver.run.record import now
+from solver.text import aligned
 from submission.document import Attempts, Document, fallback, read
+from submission.files import write_whole
 from submission.validate import check
 from voting import ALL_RULES, Pool, give_opinion, save_pools, two_attempts
 
@@ -111,7 +112,7 @@ def merge(
         _check(source, given)
     began = now()
     directory.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, directory / "challenges.json")
+    write_whole(directory / "challenges.json", Path(path).read_bytes())
     pools, answers, given_by = {}, {}, np.zeros((2, len(sources)), int)
     for task_id, inputs in given.test_inputs.items():
         for index, grid in enumerate(inputs):
@@ -126,7 +127,7 @@ def merge(
     save_pools(directory / "pools.jsonl", pools)
     for run in runs:
         if (truth := run.directory / "solutions.json").is_file() and not (directory / truth.name).exists():
-            shutil.copyfile(truth, directory / truth.name)
+            write_whole(directory / truth.name, truth.read_bytes())
     for place in [directory / "submission.json", *([out] if out is not None else [])]:
         document = Document(place, given.test_inputs, keep=True)
         for (task_id, index), attempts in answers.items():
@@ -141,10 +142,9 @@ def merge(
 
 def format_merged(sources: Sequence[Source], merged: Merged) -> str:
     """Who said what, as a table in plain text."""
-    width = max(len(source.name) for source in sources)
-    lines = [f"{'solver':<{width}}  weight  attempt 1  attempt 2"]
-    for source, first, second in zip(sources, merged.firsts, merged.seconds, strict=True):
-        lines.append(f"{source.name:<{width}}  {source.weight:6g}  {first:9}  {second:9}")
+    given = zip(sources, merged.firsts, merged.seconds, strict=True)
+    rows = [(source.name, f"{source.weight:g}", first, second) for source, first, second in given]
+    lines = aligned(("solver", "weight", "attempt 1", "attempt 2"), rows, left=("solver",))
     lines.append(f"of {merged.inputs} test inputs; our views were sure of {merged.sure}. Run folder {merged.directory}")
     return "\n".join(lines)
 

@@ -83,18 +83,19 @@ def _config(arguments: argparse.Namespace, means: Means) -> SolveConfig:
     return replace(config, rule=arguments.rule or config.rule)
 
 
-def _run_directory(arguments: argparse.Namespace) -> Path:
-    if arguments.resume is not None:
-        return arguments.resume
-    if arguments.run_dir is None:
+def _run_directory(resume: Path | None, wanted: Path | None) -> Path:
+    """The folder to resume in, or else the one that is wanted, which must not hold a run, or else a new one."""
+    if resume is not None:
+        return resume
+    if wanted is None:
         return new_directory(Path("runs"))
-    if (arguments.run_dir / "config.json").exists():
-        raise ValueError(f"{arguments.run_dir}: already holds a run")
+    if (wanted / "config.json").exists():
+        raise ValueError(f"{wanted}: already holds a run")
     try:
-        arguments.run_dir.mkdir(parents=True, exist_ok=True)
+        wanted.mkdir(parents=True, exist_ok=True)
     except ValueError as error:  # a name that no system takes
-        raise ValueError(f"{str(arguments.run_dir)!r}: is no name of a folder: {error}") from None
-    return arguments.run_dir
+        raise ValueError(f"{str(wanted)!r}: is no name of a folder: {error}") from None
+    return wanted
 
 
 def _with_means(
@@ -135,7 +136,7 @@ def _solve(arguments: argparse.Namespace, means: Means) -> None:
     if arguments.out is not None and arguments.out.resolve() == arguments.challenges.resolve():
         raise ValueError(f"{arguments.out}: is the challenges file, which --out would overwrite")
     config = _config(arguments, means)
-    directory, resume = _run_directory(arguments), arguments.resume is not None
+    directory, resume = _run_directory(arguments.resume, arguments.run_dir), arguments.resume is not None
     with SolvingBar(len(tasks), means.budget) as bar:
         path = solve(
             Work(challenges, tasks),
@@ -156,8 +157,9 @@ def _solve(arguments: argparse.Namespace, means: Means) -> None:
 def _demo(arguments: argparse.Namespace, means: Means) -> None:
     data = datasets.load("arc1-eval")
     tasks = datasets.demo_tasks(data, arguments.limit)
-    trial = _Trial(arguments, means, data, tasks)
-    trial.run(_run_directory(arguments), arguments.seed, resume=arguments.resume is not None)
+    trial = _Trial(_config(arguments, means), means, data, tasks)
+    directory = _run_directory(arguments.resume, arguments.run_dir)
+    trial.run(directory, arguments.seed, resume=arguments.resume is not None)
 
 
 def _eval(arguments: argparse.Namespace, means: Means) -> int | None:
@@ -173,27 +175,28 @@ def _eval(arguments: argparse.Namespace, means: Means) -> int | None:
     in_pieces = arguments.go_on or arguments.piece is not None
     if arguments.seeds > 1 and (arguments.resume is not None or in_pieces):
         raise ValueError("--resume, --continue and --piece go on with one run; leave --seeds away")
+    config, overlap = _config(arguments, means), arguments.allow_overlap
+    trial, scores = _Trial(config, means, data, tasks, piece=arguments.piece, allow_overlap=overlap), []
     if in_pieces:
-        return _eval_in_pieces(arguments, means, data, tasks)
-    trial, scores = _Trial(arguments, means, data, tasks), []
+        label = Path(arguments.weights).stem.replace(":", "-")
+        directory = arguments.resume or arguments.run_dir or Path("runs") / f"eval-{data.name}-{label}"
+        return _eval_in_pieces(trial, directory, arguments.seed, go_on=arguments.go_on or arguments.resume is not None)
     for seed in range(arguments.seed, arguments.seed + max(1, arguments.seeds)):
         directory = arguments.run_dir
         if arguments.seeds > 1 and directory is not None:
             directory = directory / f"seed-{seed}"
-        directory = _run_directory(argparse.Namespace(resume=arguments.resume, run_dir=directory))
+        directory = _run_directory(arguments.resume, directory)
         scores.append(trial.run(directory, seed, resume=arguments.resume is not None))
     if len(scores) > 1:
         print(f"{len(scores)} seeds: " + spread(scores))
     return None
 
 
-def _eval_in_pieces(arguments: argparse.Namespace, means: Means, data: datasets.DataSet, tasks: list[Task]) -> int:
-    """Goes on with the run in the folder, if there is one, until its end or that of the piece; 1 if not one task was
-    finished in it."""
-    label = Path(arguments.weights).stem.replace(":", "-")
-    directory = arguments.resume or arguments.run_dir or Path("runs") / f"eval-{data.name}-{label}"
+def _eval_in_pieces(trial: _Trial, directory: Path, seed: int, *, go_on: bool) -> int:
+    """Begins a run in the folder, or may `go_on` with the one that is there, until its end or that of the piece; 1 if
+    not one task was finished in it."""
     resume = (directory / "config.json").exists()
-    if resume and not arguments.go_on and arguments.resume is None:
+    if resume and not go_on:
         raise ValueError(f"{directory}: already holds a run; --continue goes on with it")
     directory.mkdir(parents=True, exist_ok=True)
     if finished(directory):
@@ -201,7 +204,7 @@ def _eval_in_pieces(arguments: argparse.Namespace, means: Means, data: datasets.
         return 0
     before = len(answered(directory))
     try:
-        _Trial(arguments, means, data, tasks).run(directory, arguments.seed, resume=resume)
+        trial.run(directory, seed, resume=resume)
     except PieceOver:
         print(f"\n{standing(directory)}\nthe time of this piece is over; --continue goes on in {directory}")
         if len(answered(directory)) == before:
@@ -211,17 +214,24 @@ def _eval_in_pieces(arguments: argparse.Namespace, means: Means, data: datasets.
 
 
 class _Trial:
-    """`tasks` of `data`, to be solved, scored and reported as the `arguments` say. ValueError if weights were trained
-    on them, unless the user wants that."""
+    """`tasks` of `data`, to be solved, scored and reported, in pieces of so many seconds if `piece` is given.
+    ValueError if the weights were trained on them, unless the user wants that (`allow_overlap`)."""
 
-    def __init__(self, arguments: argparse.Namespace, means: Means, data: datasets.DataSet, tasks: list[Task]) -> None:
-        self.data, self.tasks = data, tasks
-        self.config, self.means = _config(arguments, means), means
-        self.piece = getattr(arguments, "piece", None)
-        self.seen = trained_on(arguments.weights, data, tasks)
+    def __init__(
+        self,
+        config: SolveConfig,
+        means: Means,
+        data: datasets.DataSet,
+        tasks: list[Task],
+        *,
+        piece: float | None = None,
+        allow_overlap: bool = False,
+    ) -> None:
+        self.config, self.means, self.data, self.tasks, self.piece = config, means, data, tasks, piece
+        self.seen = trained_on(config.weights, data, tasks)
         if self.seen:
-            warning = f"{arguments.weights} was trained on pairs of {len(self.seen)} of these {len(tasks)} tasks"
-            if not getattr(arguments, "allow_overlap", False):
+            warning = f"{config.weights} was trained on pairs of {len(self.seen)} of these {len(tasks)} tasks"
+            if not allow_overlap:
                 raise ValueError(f"{warning}, {self.seen[0]} for one; --allow-overlap scores them all the same")
             print(f"NOT A FAIR SCORE: {warning}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shutil
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from solver.run.schedule import Budget
 from solver.run.work import Means, Progress, Work
 from solver.run.workers import Report, Starter, Workers
 from solver.weights import checkpoint
+from submission.files import write_whole
 
 
 def solve(
@@ -66,7 +66,7 @@ def solve(
         log.restore(planner)
         say(record.resuming(directory, before, means.budget))
     if work.challenges.path.resolve() != (directory / "challenges.json").resolve():
-        shutil.copyfile(work.challenges.path, directory / "challenges.json")
+        write_whole(directory / "challenges.json", work.challenges.path.read_bytes())
     start = record.new_start(**machine, workers=len(starters), tasks=len(tasks), budget=means.budget)
     about["starts"] = [*before, start]
     write_json(directory / "config.json", about)

@@ -172,13 +172,13 @@ def _grouped(pairs: PackedPairs) -> PackedPairs:
 def _clean(data: datasets.DataSet, forbidden: np.ndarray) -> list[str]:
     """Ids of the tasks none of whose pairs is forbidden."""
     known = set(forbidden.tolist())
-    return [i for i, own in pair_hashes(data.tasks, data.solutions).items() if known.isdisjoint(own)]
+    return [i for i, hashes in pair_hashes(data.tasks, data.solutions).items() if known.isdisjoint(hashes)]
 
 
 def _all_hashes(data: datasets.DataSet, only: set[str] | None = None) -> np.ndarray:
     tasks = [t for t in data.tasks if only is None or t.id in only]
-    own = pair_hashes(tasks, data.solutions)
-    return np.array([h for hashes in own.values() for h in hashes], dtype=np.uint64)
+    by_task = pair_hashes(tasks, data.solutions)
+    return np.array([h for hashes in by_task.values() for h in hashes], dtype=np.uint64)
 
 
 def _hashes(pairs: PackedPairs) -> np.ndarray:

@@ -254,6 +254,6 @@ def trained_hashes(bundle: Bundle) -> np.ndarray:
 def overlaps(bundle: Bundle, data: datasets.DataSet) -> dict[str, int]:
     """Task id -> how many of its pairs, tests included, the weights were trained on (up to D4 and colours)."""
     trained = set(trained_hashes(bundle).tolist())
-    own = pair_hashes(data.tasks, data.solutions)
-    counts = {task_id: sum(h in trained for h in hashes) for task_id, hashes in own.items()}
+    by_task = pair_hashes(data.tasks, data.solutions)
+    counts = {task_id: sum(h in trained for h in hashes) for task_id, hashes in by_task.items()}
     return {task_id: count for task_id, count in counts.items() if count}

@@ -92,6 +92,6 @@ def diffused(levels: Grid, speed: float) -> Grid:
 
 
 def _data_set(name: str, pairs: dict[str, list[Pair]]) -> DataSet:
-    tasks = [Task(task_id, tuple(own[:SHOWN]), (own[SHOWN].input,)) for task_id, own in pairs.items()]
-    solutions = {task_id: [own[SHOWN].output] for task_id, own in pairs.items()}
+    tasks = [Task(task_id, tuple(drawn[:SHOWN]), (drawn[SHOWN].input,)) for task_id, drawn in pairs.items()]
+    solutions = {task_id: [drawn[SHOWN].output] for task_id, drawn in pairs.items()}
     return DataSet(name, tasks, solutions, content_hash(tasks, solutions))

@@ -174,5 +174,5 @@ class Maze(Puzzle):
 
     def marks(self, drawn: Drawn, answer: Answerer) -> dict[str, np.ndarray]:
         answers = answer(drawn.inputs)
-        shortest = [is_shortest(maze, own) for maze, own in zip(drawn.inputs, answers, strict=True)]
+        shortest = [is_shortest(maze, answer) for maze, answer in zip(drawn.inputs, answers, strict=True)]
         return {"shortest": np.array(shortest, dtype=bool), "exact": (answers == drawn.targets).all((1, 2))}
