@@ -45,10 +45,17 @@ def explain(error: BaseException) -> tuple[str, int]:
     if _is_out_of_memory(error):
         line, code = f"tinyarc: not enough memory: {' '.join(str(error).split())}", 1
     elif is_deliberate(error):
-        line, code = f"tinyarc: {error}", next(code for kind, code in CODES if isinstance(error, kind))
+        line, code = f"tinyarc: {_text(error)}", next(code for kind, code in CODES if isinstance(error, kind))
     else:
         return f"{trace}tinyarc: this is a bug, please report it with the lines above and the command", 1
     return (trace + line if shows_tracebacks() else line), code
+
+
+def _text(error: BaseException) -> str:
+    """The message of an error; of the system's about a file, the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None and str(error).startswith("[Errno"):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def is_deliberate(error: BaseException) -> bool:

@@ -56,6 +56,7 @@ def expected(challenges, tmp_path_factory):
 def dask(tmp_path_factory):
     """A real scheduler, and one worker process with its nanny."""
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
+    options["resources"] = {"CPU": 1}  # announced, so every job takes it
     with distributed.LocalCluster(**options, local_directory=str(tmp_path_factory.mktemp("dask"))) as dask:
         yield dask
 
@@ -151,3 +152,9 @@ def test_torchrun_is_told_where_to_go(challenges, tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     assert main(["solve", str(challenges.path), "--run-dir", str(tmp_path / "run")]) == 2
     assert "--cluster" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_job_takes_what_its_worker_announces(dask):
+    with distributed.Client(dask) as client:
+        assert set(map(str, client.run(cluster_worker.announced).values())) == {"{'CPU': 1.0}"}

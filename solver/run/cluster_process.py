@@ -96,9 +96,10 @@ class ClusterProcess:
                 if complaint := self.cluster.complaint(self._ask(cluster_worker.load, sent)):
                     self.cluster.refuse(self.place, complaint)
                     raise _Gone(complaint)
+                takes = self._ask(cluster_worker.announced)
                 self._say(READY)
                 while True:
-                    self._say(self._ask(cluster_worker.work, payload.run, self._next_job()))
+                    self._say(self._ask(cluster_worker.work, payload.run, self._next_job(), takes=takes))
             except _Gone:
                 pass
             except Exception as error:  # of Dask: whatever it is, this worker cannot be reached
@@ -136,10 +137,11 @@ class ClusterProcess:
                 raise _Gone
         self.address = address
 
-    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function gives on the worker."""
+    def _ask(self, function: Callable[..., Any], *arguments: Any, takes: dict[str, float] | None = None) -> Any:
+        """What a function gives on the worker, which it `takes` for itself as far as the worker announces it."""
         self.asking = True
-        future = self.cluster.client.submit(function, *arguments, workers=[self.address], pure=False, retries=0)
+        how: dict[str, Any] = {"workers": [self.address], "pure": False, "retries": 0, "resources": takes or None}
+        future = self.cluster.client.submit(function, *arguments, **how)
         while not future.done():
             if self.stopped.wait(POLL):
                 raise _Gone

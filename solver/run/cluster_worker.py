@@ -63,6 +63,13 @@ def load(payload: Payload) -> About:
     return about(settings.device)
 
 
+def announced() -> dict[str, float]:
+    """What a job takes of what this worker announces (`dask worker --resources GPU=1`): its GPU, else its CPU, so that
+    jobs of two commands wait for each other; nothing if it announces neither."""
+    has = get_worker().state.total_resources
+    return next(({name: 1.0} for name in ("GPU", "CPU") if has.get(name, 0) >= 1), {})
+
+
 def work(run: str, job: Job) -> Any:
     """What the runner gives for a job of a run that this worker is ready for."""
     payload = _loaded[run]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from solver import presets
-from solver.device import cpu_count, pick_device, prepare
+from solver.device import pick_device, prepare, worker_devices
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.results.evaluate import format_evaluation
 from solver.results.intervals import wilson
@@ -125,8 +125,8 @@ def _few_shot(arguments: argparse.Namespace, kind: FewShot) -> None:
         still = replace(config.adapt.augmentation, recolor=False)
         config = replace(config, adapt=replace(config.adapt, augmentation=still))
         config = replace(config, predict=replace(config.predict, recolor=False))
-    workers = arguments.workers or (cpu_count() if device.type == "cpu" else None)
-    budget = arguments.budget or CORE_SECONDS * len(data.tasks) / (workers or 1)
+    workers = len(worker_devices(device, arguments.workers, len(data.tasks))[0])
+    budget = arguments.budget or CORE_SECONDS * len(data.tasks) / workers
     directory = _directory(arguments)
     print(f"{len(data.tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
     means = Means(None if arguments.steps else budget, arguments.device, workers)
