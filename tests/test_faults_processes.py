@@ -265,6 +265,8 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Who starts the tests in a shell's background ignores control-C, and would hand that down.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def until(self, condition):
