@@ -1,7 +1,6 @@
 """One block: tokens are mixed by attention with rotary positions and QK-norm (or by an MLP), then each passes a gated
 MLP with a 3x3 depthwise convolution (LoopViT puts it there too). Norms stand before the layers, or after the residual
-as in TRM. Shape suffixes: N task, B batch, L token, D width, E another
-width, P prefix."""
+as in TRM. Shape suffixes: N task, B batch, L token, D width, E another width, P prefix."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The encoder of example pairs: IERM's way to say which task it is, without a token of its own for every task.
 
 Pairs of the task are read, under the same view as the query, into P latent tokens, the program; the looped blocks are
-its executor, which sees the program among the prefix tokens of every loop step. Suffixes: N task,
-B batch, L token, D width, E examples.
+its executor, which sees the program among the prefix tokens of every loop step. Suffixes: N
+task, B batch, L token, D width, E examples.
 """
 
 from __future__ import annotations
