@@ -3,12 +3,15 @@
     python benchmarks/systems.py                                  # 45 processor minutes each, then 48 tasks
     python benchmarks/systems.py --only trm-nano,dis-nano --piece 9m
     python benchmarks/systems.py --seed 1 --only nano,dis-nano
+    python benchmarks/systems.py --device cuda --batch-cells 24576 --train 100s --train-only --only trm-nano
 
 Every system is trained on one core into checkpoints/systems/NAME (NAME-seed1 ...), one after another; then all are
-scored on the same tasks with the same processor seconds of fine-tuning, and without any. The command stops after
-`--piece`, and the same command again goes on; what is there already is in the table, which is printed and written to
-checkpoints/systems/table.md. Columns: `samples` drawn in training; `nats`, of the truth per grid and border cell, cut
-at 3 a task; `views`, the share of single views that are right; `two attempts` with a 95% interval over tasks.
+scored on the same tasks with the same processor seconds of fine-tuning, and without any. On a GPU training is limited by
+seconds of the clock; `--train-only` leaves the bundles, to be scored on a CPU by the same command without it. The
+command stops after `--piece`, and the same command again goes on; what is there already is in the table, which is
+printed and written to checkpoints/systems/table.md. Columns: `samples` drawn in training; `nats`, of the truth per grid
+and border cell, cut at 3 a task; `views`, the share of single views that are right; `two attempts` with a 95% interval
+over tasks.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from pieces import Piece, keep_settings
 from scoring import CPU, Mark, Trial, held_out_tasks, measured
 
 from solver import presets
-from solver.device import prepare
+from solver.device import device_name, pick_device, prepare
 from solver.options import duration
 from solver.results.intervals import mean_share
 from solver.training import files
@@ -63,26 +66,34 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that score; training always has one")
     parser.add_argument("--piece", type=duration, default=10**9, help="stop training after this time of the clock")
+    parser.add_argument("--device", default="cpu", help="of training: cpu (default), cuda ...")
+    parser.add_argument("--batch-cells", type=int, help="canvas cells in a batch (default: the presets')")
+    parser.add_argument("--train-only", action="store_true", help="leave the bundles and score nothing")
     parser.add_argument("--out", type=Path, default=Path("checkpoints/systems"))
     files.add_options(parser)
     arguments = parser.parse_args(argv)
     names = arguments.only.split(",")
     if unknown := [name for name in names if name not in SYSTEMS]:
         parser.error(f"no system is called {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
-    prepare(CPU, threads=1)
     piece = Piece(arguments.piece)
     try:
+        device = pick_device(arguments.device)
+        prepare(device, threads=1)
         data = {source: files.locate(source, getattr(arguments, source), print) for source in files.FILES}
         for name in names:
             directory = folder(arguments.out, name, arguments.seed)
-            keep_settings(
-                directory, {"train": arguments.train, **{source: bool(path) for source, path in data.items()}}
-            )
-            if not trained(SYSTEMS[name](), directory, arguments.train, arguments.seed, piece, data):
+            config = SYSTEMS[name]()
+            config = replace(config, batch_cells=arguments.batch_cells or config.batch_cells)
+            settings = {"train": arguments.train, "device": device.type, "batch_cells": config.batch_cells}
+            keep_settings(directory, settings | {source: bool(path) for source, path in data.items()})
+            if not trained(config, directory, arguments.train, arguments.seed, piece, data, device):
                 print("\nthe same command continues")
                 return 0
     except ValueError as error:
         parser.error(str(error))
+    if arguments.train_only:
+        return 0
+    prepare(CPU, threads=1)
     tasks, truths = held_out_tasks(arguments.limit)
     with ProcessPoolExecutor(arguments.workers) as crew:
         for name in names:
@@ -110,21 +121,29 @@ def sources(data: tuple[tuple[str, Path | None], ...]) -> Sources:
 
 
 def trained(
-    config: TrainConfig, directory: Path, seconds: float, seed: int, piece: Piece, data: dict[str, Path | None]
+    config: TrainConfig,
+    directory: Path,
+    seconds: float,
+    seed: int,
+    piece: Piece,
+    data: dict[str, Path | None],
+    device: torch.device,
 ) -> bool:
-    """Trains for so many processor seconds, or what is left of them, and leaves a bundle; whether it is there."""
+    """Trains for so many processor seconds, on a GPU seconds of the clock, or what is left of them, and leaves a
+    bundle; whether it is there."""
     if (directory / f"{config.name}.json").is_file():
         return True
     if piece.left() <= 0:
         return False
     found = sources(tuple(data.items()))
     config = replace(config, validate_seconds=seconds / 5)
-    trainer = Trainer(config, found, CPU, seed)
+    trainer = Trainer(config, found, device, seed)
     if (latest := directory / "latest.pt").is_file():
         trainer.load_state(torch.load(latest, weights_only=True))
-    print(f"{config.name}: from step {trainer.step}, after {trainer.seconds:.0f} processor seconds", flush=True)
+    print(f"{config.name}: from step {trainer.step}, after {trainer.seconds:.0f} seconds", flush=True)
     log = functools.partial(print, flush=True)
-    if not train(trainer, Limit(seconds), directory, piece=piece.left(), log=log, clock=time.process_time):
+    clock = time.process_time if device.type == "cpu" else time.monotonic
+    if not train(trainer, Limit(seconds), directory, piece=piece.left(), log=log, clock=clock):
         return False
     card = {
         "name": config.name,
@@ -134,6 +153,7 @@ def trained(
         "samples": trainer.samples,
         "seconds": round(trainer.seconds, 1),
         "seed": seed,
+        "device": device_name(device),
         "torch": torch.__version__,
         "data": found.provenance,
         "pairs": found.counts,

@@ -111,6 +111,7 @@ DIS_NANO = replace(TRM_NANO, loops=3, cycles=1, supervision="dis")
 MODELS = {
     "toy": ModelConfig(width=32, heads=2, hidden=48, blocks=1, loops=2, task_tokens=2),
     "nano": NANO,
+    "small": replace(NANO, width=256, heads=8, hidden=512),
     "base": ModelConfig(width=512, heads=8, hidden=1024, blocks=2, loops=6, patch=2, task_tokens=4),
     "trm-nano": TRM_NANO,
     "trm-mlp-nano": replace(TRM_NANO, mixer="mlp", canvas=16, hidden=384, rotary="none"),
@@ -122,4 +123,4 @@ MODELS = {
     "ierm": ModelConfig(384, 8, 704, 2, 3, patch=2, program_tokens=16),
 }
 """Parameters without the task table: toy 11 thousand; nano, trm-nano, trm-mlp-nano, dis-nano and ierm-nano 0.35
-million at most; dis-small 0.9, ierm 4.9, trm-mlp 5.2, base 5.3 and trm 6.8 million. See docs/systems.md."""
+million at most; dis-small 0.9, small 1.4, ierm 4.9, trm-mlp 5.2, base 5.3 and trm 6.8 million. See docs/systems.md."""

@@ -56,6 +56,17 @@ def toy() -> TrainConfig:
     return replace(nano(), name="toy", model=MODELS["toy"], mix={8: 1.0}, batch_cells=512, max_side=7)
 
 
+def nano_gpu() -> TrainConfig:
+    """`nano` for a GPU: batches 43 times as large, at a higher rate, and MINI-ARC beside the rest."""
+    return replace(nano(), batch_cells=262144, lr=2e-3, task_lr=6e-3, ema=0.999, plain=0.3, families=("mini",))
+
+
+def small() -> TrainConfig:
+    """For a GPU: four times the weights of `nano`, and all four loop steps after the first 40%. For solving with a minute a
+    task on a CPU core, or on a GPU."""
+    return replace(nano_gpu(), name="small", model=MODELS["small"], lr=1.5e-3, half_loops=0.4, bundle_dtype="bfloat16")
+
+
 def base() -> TrainConfig:
     """For a GPU: all canvas sizes, patch 2, deep loops."""
     return replace(
@@ -122,6 +133,8 @@ def ierm() -> TrainConfig:
 TRAIN_PRESETS = {
     "toy": toy,
     "nano": nano,
+    "nano-gpu": nano_gpu,
+    "small": small,
     "trm-nano": trm_nano,
     "trm-mlp-nano": trm_mlp_nano,
     "dis-nano": dis_nano,

@@ -41,6 +41,7 @@ class Trainer:
         self.network = Network(config.model, tasks=len(sources.pairs.ids)).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         if device.type == "cuda":
+            torch._dynamo.config.recompile_limit = 64  # a graph for each canvas size, with and without a gradient
             torch.compiler.reset()  # what an earlier trainer of this process compiled counts towards a limit
             for module in self.network.modules():
                 if isinstance(module, Block):
