@@ -77,16 +77,14 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"no system is called {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
     piece = Piece(arguments.piece)
     try:
-        device = pick_device(arguments.device)
-        prepare(device, threads=1)
         data = {source: files.locate(source, getattr(arguments, source), print) for source in files.FILES}
         for name in names:
             directory = folder(arguments.out, name, arguments.seed)
             config = SYSTEMS[name]()
             config = replace(config, batch_cells=arguments.batch_cells or config.batch_cells)
-            settings = {"train": arguments.train, "device": device.type, "batch_cells": config.batch_cells}
+            settings = {"train": arguments.train, "device": arguments.device, "batch_cells": config.batch_cells}
             keep_settings(directory, settings | {source: bool(path) for source, path in data.items()})
-            if not trained(config, directory, arguments.train, arguments.seed, piece, data, device):
+            if not trained(config, directory, arguments.train, arguments.seed, piece, data, arguments.device):
                 print("\nthe same command continues")
                 return 0
     except ValueError as error:
@@ -127,7 +125,7 @@ def trained(
     seed: int,
     piece: Piece,
     data: dict[str, Path | None],
-    device: torch.device,
+    device: str,
 ) -> bool:
     """Trains for so many processor seconds, on a GPU seconds of the clock, or what is left of them, and leaves a
     bundle; whether it is there."""
@@ -135,14 +133,16 @@ def trained(
         return True
     if piece.left() <= 0:
         return False
+    where = pick_device(device)
+    prepare(where, threads=1)
     found = sources(tuple(data.items()))
     config = replace(config, validate_seconds=seconds / 5)
-    trainer = Trainer(config, found, device, seed)
+    trainer = Trainer(config, found, where, seed)
     if (latest := directory / "latest.pt").is_file():
         trainer.load_state(torch.load(latest, weights_only=True))
     print(f"{config.name}: from step {trainer.step}, after {trainer.seconds:.0f} seconds", flush=True)
     log = functools.partial(print, flush=True)
-    clock = time.process_time if device.type == "cpu" else time.monotonic
+    clock = time.process_time if where.type == "cpu" else time.monotonic
     if not train(trainer, Limit(seconds), directory, piece=piece.left(), log=log, clock=clock):
         return False
     card = {
@@ -153,7 +153,7 @@ def trained(
         "samples": trainer.samples,
         "seconds": round(trainer.seconds, 1),
         "seed": seed,
-        "device": device_name(device),
+        "device": device_name(where),
         "torch": torch.__version__,
         "data": found.provenance,
         "pairs": found.counts,

@@ -28,6 +28,8 @@ def linear(x_NBLD: Tensor, weight_DE: Tensor) -> Tensor:
 
 def lookup(table_VD: Tensor, index: Tensor) -> Tensor:
     """Rows `index` (N, ...) of a table (V, D), or of each task's own table (N, V, D): (N, ..., D)."""
+    if not table_VD.shape[-1]:  # CUDA's embedding has no gradient for rows without width: it reads where it must not
+        return index[..., None][..., :0] + table_VD.sum()
     if table_VD.dim() == 2:
         return nn.functional.embedding(index, table_VD)
     tasks, rows, _ = table_VD.shape

@@ -57,8 +57,18 @@ def toy() -> TrainConfig:
 
 
 def nano_gpu() -> TrainConfig:
-    """`nano` for a GPU: batches 43 times as large, at a higher rate, and MINI-ARC beside the rest."""
-    return replace(nano(), batch_cells=262144, lr=2e-3, task_lr=6e-3, ema=0.999, plain=0.3, families=("mini",))
+    """`nano` for a GPU: batches 43 times as large, at a higher rate, more of them turned and recoloured, and MINI-ARC
+    beside the rest."""
+    return replace(
+        nano(),
+        batch_cells=262144,
+        lr=2e-3,
+        task_lr=6e-3,
+        ema=0.999,
+        plain=0.3,
+        augmentation=Augmentation(viewed=0.75),
+        families=("mini",),
+    )
 
 
 def small() -> TrainConfig:
