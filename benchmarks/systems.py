@@ -6,12 +6,12 @@
     python benchmarks/systems.py --device cuda --batch-cells 24576 --train 100s --train-only --only trm-nano
 
 Every system is trained on one core into checkpoints/systems/NAME (NAME-seed1 ...), one after another; then all are
-scored on the same tasks with the same processor seconds of fine-tuning, and without any. On a GPU training is limited by
-seconds of the clock; `--train-only` leaves the bundles, to be scored on a CPU by the same command without it. The
+scored on the same tasks with the same processor seconds of fine-tuning, and without any. On a GPU training is limited
+by seconds of the clock; `--train-only` leaves the bundles, to be scored on a CPU by the same command without it. The
 command stops after `--piece`, and the same command again goes on; what is there already is in the table, which is
-printed and written to checkpoints/systems/table.md. Columns: `samples` drawn in training; `nats`, of the truth per grid
-and border cell, cut at 3 a task; `views`, the share of single views that are right; `two attempts` with a 95% interval
-over tasks.
+printed and written to checkpoints/systems/table.md. Columns: `samples` drawn in training; `nats`, of the truth per
+grid and border cell, cut at 3 a task; `views`, the share of single views that are right; `two attempts` with a 95%
+interval over tasks.
 """
 
 from __future__ import annotations

@@ -72,8 +72,8 @@ def nano_gpu() -> TrainConfig:
 
 
 def small() -> TrainConfig:
-    """For a GPU: four times the weights of `nano`, and all four loop steps after the first 40%. For solving with a minute a
-    task on a CPU core, or on a GPU."""
+    """For a GPU: four times the weights of `nano`, and all four loop steps after the first 40%. For solving with a
+    minute a task on a CPU core, or on a GPU."""
     return replace(nano_gpu(), name="small", model=MODELS["small"], lr=1.5e-3, half_loops=0.4, bundle_dtype="bfloat16")
 
 
