@@ -63,7 +63,6 @@ def nano_gpu() -> TrainConfig:
         nano(),
         batch_cells=262144,
         lr=2e-3,
-        task_lr=6e-3,
         ema=0.999,
         plain=0.3,
         augmentation=Augmentation(viewed=0.75),
