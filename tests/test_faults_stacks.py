@@ -37,6 +37,14 @@ def stack_of(tasks, config=TOY):
     return run_job(network, tasks, job, config, seed=0, device=CPU, dtype=torch.float32)
 
 
+@pytest.mark.parametrize("weights", ["random:toy", "random:trm-mlp-nano", "random:ierm-nano"])
+def test_a_warm_up_runs_with_every_kind_of_network_and_leaves_it_as_it_was(weights):
+    network = checkpoint.load(weights)
+    before = [parameter.clone() for parameter in network.parameters()]
+    solver.run.job.warm_up(network, TOY, device=CPU, dtype=torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
 def test_a_task_whose_loss_is_not_finite_fails_alone_and_says_so(tasks, monkeypatch):
     whole = solver.learn.adapt.stack
 

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
-from solver.arc.tasks import Task
+from solver.arc.tasks import Pair, Task
 from solver.device import is_out_of_memory, lacking, release
 from solver.learn.adapt import Adapted, adapt, leave_one_out
 from solver.learn.batches import Slot
+from solver.learn.canvas import task_canvas
 from solver.learn.memory import gauge
 from solver.learn.predict import predict, trace
 from solver.learn.recipe import AdaptConfig
@@ -52,6 +54,17 @@ def failed(task_id: str, copy: int, error: BaseException) -> Outcome:
     """The outcome of a task on which `error` was raised."""
     text = lacking(error) or f"{type(error).__name__}: {error}"
     return failure(task_id, copy, text, "".join(traceback.format_exception(error)))
+
+
+def warm_up(network: Network, config: SolveConfig, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Fine-tunes a copy for a task of one colour and looks at its test, for nothing but the seconds: what a GPU does
+    once, as its context and the first kernels, is done before the seconds of a job are counted and believed."""
+    grid = np.zeros((2, 2), dtype=np.uint8)
+    task = Task("warm-up", (Pair(grid, grid), Pair(grid, grid)), (grid,))
+    size, short = task_canvas(task, network.config.canvas), replace(config.adapt, steps=2)
+    adapted = adapt(network, [Slot(task.support, 0)], size, short, device=device, dtype=dtype)
+    look = replace(config.predict, views=1)
+    predict(unstack(adapted.network, 0), task, 0, size, look, seed=0, device=device, dtype=dtype)
 
 
 def run_job(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from solver.arc.tasks import Task
 from solver.device import compute_dtype, pick_device, prepare
 from solver.presets import SolveConfig
-from solver.run.job import run_job
+from solver.run.job import run_job, warm_up
 from solver.run.schedule import Job
 from solver.weights import checkpoint
 
@@ -145,6 +145,8 @@ def _serve(pipe: Connection, stderr: Connection, settings: WorkerSettings) -> No
         with _last_message(pipe):
             by_name = prepared(settings)
             network = checkpoint.load(settings.config.weights, settings.seed, loops=settings.config.loops)
+            if by_name["device"].type == "cuda":
+                warm_up(network, settings.config, device=by_name["device"], dtype=by_name["dtype"])
         pipe.send(READY)
         while True:
             tasks, job = pipe.recv()
