@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterable
+from typing import Any
 
 from solver.errors import explain, tracebacks
 
@@ -65,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return code
 
 
-def _terminate(*_) -> None:
+def _terminate(*_: object) -> None:
     """SIGTERM ends a command as control-C does: workers are stopped, the submission stays as it is."""
     raise KeyboardInterrupt
 
@@ -75,7 +77,7 @@ class _Parser(argparse.ArgumentParser):
 
     command: str | None = None
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         if self.command is not None:
             command = importlib.import_module(COMMANDS[self.command][0]).COMMANDS[self.command]
             self.command = None

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from solver import upload_commands
 from solver.arc.datasets import SOURCES, source_file
@@ -177,7 +178,9 @@ def _add_wheels(dataset: Path) -> Path:
     return wheel
 
 
-def _finish(dataset: Path, dataset_meta: dict, kernel: Path, kernel_meta: dict, templates: Path) -> None:
+def _finish(
+    dataset: Path, dataset_meta: dict[str, Any], kernel: Path, kernel_meta: dict[str, Any], templates: Path
+) -> None:
     """Checksums of all that is uploaded, the notebook, and the two settings files."""
     # Before the metadata: the client does not upload that file, so it would be missing where the sums are checked.
     sums = [f"{sha256(path)}  {path.name}\n" for path in sorted(dataset.iterdir())]
@@ -187,7 +190,7 @@ def _finish(dataset: Path, dataset_meta: dict, kernel: Path, kernel_meta: dict, 
     _write_json(kernel / "kernel-metadata.json", kernel_meta)
 
 
-def _write_json(path: Path, document: dict) -> None:
+def _write_json(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 

@@ -91,8 +91,8 @@ def look(
     size: int,
     config: PredictConfig,
     *,
-    device,
-    dtype,
+    device: torch.device,
+    dtype: torch.dtype,
     over: Callable[[], bool] = lambda: False,
 ) -> Iterator[Look]:
     """Chunk after chunk of the views of a test input; at most `config.chunk` views at once, fewer on canvases above 16.
@@ -219,7 +219,13 @@ def _passed(deadline: float | None, clock: Callable[[], float]) -> bool:
     return deadline is not None and clock() >= deadline
 
 
-def _score(pool: Pool, seen: list, size: int, config: PredictConfig, device: torch.device) -> None:
+def _score(
+    pool: Pool,
+    seen: list[tuple[torch.Tensor, Views, Placement]],
+    size: int,
+    config: PredictConfig,
+    device: torch.device,
+) -> None:
     """Adds to the most frequent candidates their log-likelihood under every view that was cast."""
     ranked = sorted(pool.candidates, key=lambda c: (-c.views, -c.mean_log_prob))[: config.scored]
     if not ranked:
@@ -260,7 +266,15 @@ def _likelihood(
 
 
 @torch.inference_mode()
-def trace(network: Network, task: Task, test_index: int, size: int, *, device, dtype=torch.float32) -> list[list[str]]:
+def trace(
+    network: Network,
+    task: Task,
+    test_index: int,
+    size: int,
+    *,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> list[list[str]]:
     """The canvas after every loop step, for the test input as it is, at the top left: rows of characters,
     digits for colours, "." for background and "#" for the border; empty rows and columns at the end cut."""
     views = identity_views(1, device)

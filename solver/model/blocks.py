@@ -28,21 +28,24 @@ def fused_for(x: Tensor) -> ModuleType | None:
 def norm(x: Tensor, skip: int = 0) -> Tensor:
     """RMS norm over the last axis, without weights, of x (..., L, D) without its first `skip` tokens."""
     if fast := fused_for(x):
-        return fast.norm(x, skip)
+        normal: Tensor = fast.norm(x, skip)
+        return normal
     return F.rms_norm(x[..., skip:, :], (x.shape[-1],))
 
 
 def branch(x: Tensor) -> tuple[Tensor, Tensor]:
     """x and its norm, for a residual layer."""
     if fast := fused_for(x):
-        return fast.branch(x)
+        both: tuple[Tensor, Tensor] = fast.branch(x)
+        return both
     return x, norm(x)
 
 
 def inject(state: Tensor, added: Tensor, step: Tensor) -> Tensor:
     """The norm of the state, plus what is added to it, (N, B, L, D) both, plus a parameter `step`, (D,) or (N, D)."""
     if fast := fused_for(state):
-        return fast.inject(state, added, step)
+        injected: Tensor = fast.inject(state, added, step)
+        return injected
     return norm(state) + added + spread(step, added.dim(), added.dtype)
 
 
@@ -183,4 +186,5 @@ class Block(nn.Module):
         x_NBLD, normal_NBLD = branch(x_NBLD)
         x_NBLD = x_NBLD + self.attention(normal_NBLD, rotary)
         x_NBLD, normal_NBLD = branch(x_NBLD)
-        return x_NBLD + self.mlp(normal_NBLD, side)
+        x_NBLD = x_NBLD + self.mlp(normal_NBLD, side)
+        return x_NBLD

@@ -47,7 +47,7 @@ def plain() -> Iterator[None]:
         _enabled = before
 
 
-def _compiled(function: Callable, fastmath: set[str]) -> Any:
+def _compiled(function: Callable[..., Any], fastmath: set[str]) -> Any:
     """The function as machine code, kept between runs wherever there is a place to keep it."""
     how: Any = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
     try:
@@ -56,17 +56,17 @@ def _compiled(function: Callable, fastmath: set[str]) -> Any:
         return njit(**how)(function)
 
 
-def _exact(function: Callable) -> Any:
+def _exact(function: Callable[..., Any]) -> Any:
     """Compiled as it is written, but that a product and a sum may be one operation."""
     return _compiled(function, {"contract"})
 
 
-def _fast(function: Callable) -> Any:
+def _fast(function: Callable[..., Any]) -> Any:
     """Compiled with sums in any order, which is what lets them use vectors."""
     return _compiled(function, {"contract", "reassoc", "nsz", "arcp"})
 
 
-def _finite(function: Callable) -> Any:
+def _finite(function: Callable[..., Any]) -> Any:
     """Compiled as if every number were one, which is what lets a maximum use vectors."""
     return _compiled(function, {"nnan", "nsz", "reassoc"})
 
@@ -307,12 +307,14 @@ def _exp(x: float) -> float:
     n = _whole(x * LOG2E + F126) - np.float32(126)
     f = (x * LOG2E - n) * LN2
     series = F1 + f * (F1 + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6)))))
-    return series * _power(n)
+    value: float = series * _power(n)
+    return value
 
 
 @_fast
 def _sigmoid(x: float) -> float:
-    return F1 / (F1 + _exp(-x))
+    value: float = F1 / (F1 + _exp(-x))
+    return value
 
 
 def _flat(tensor: Tensor) -> np.ndarray:
@@ -327,7 +329,18 @@ def _flat(tensor: Tensor) -> np.ndarray:
 
 
 @_fast
-def _norm_rows(x, added, steps, y, roots, images, tasks, length, skip, width):
+def _norm_rows(
+    x: np.ndarray,
+    added: np.ndarray,
+    steps: np.ndarray,
+    y: np.ndarray,
+    roots: np.ndarray,
+    images: int,
+    tasks: int,
+    length: int,
+    skip: int,
+    width: int,
+) -> None:
     """y (R, L - skip, D) <- x (R, L, D) normalised, without the first `skip` tokens; where `added` (R, L, D) is not
     empty, plus `added` and `steps` (N, D). `roots`: what each row was multiplied by."""
     for image in range(images):
@@ -352,7 +365,17 @@ def _norm_rows(x, added, steps, y, roots, images, tasks, length, skip, width):
 
 
 @_fast
-def _norm_back(dy, x, roots, passed, dx, images, length, skip, width):
+def _norm_back(
+    dy: np.ndarray,
+    x: np.ndarray,
+    roots: np.ndarray,
+    passed: np.ndarray,
+    dx: np.ndarray,
+    images: int,
+    length: int,
+    skip: int,
+    width: int,
+) -> None:
     """dx (R, L, D) <- the gradient of the normalised rows, dy (R, L - skip, D), taken back to x; plus `passed`
     (R, L, D) where it is not empty."""
     for image in range(images):
@@ -417,12 +440,14 @@ class _Norm(torch.autograd.Function):
 
 def norm(x: Tensor, skip: int = 0) -> Tensor:
     """`blocks.norm(x[..., skip:, :])` of x (..., L, D)."""
-    return _Norm.apply(x, skip, False)
+    normal: Tensor = _Norm.apply(x, skip, False)
+    return normal
 
 
 def branch(x: Tensor) -> tuple[Tensor, Tensor]:
     """x and `blocks.norm(x)`, of x (..., L, D)."""
-    return _Norm.apply(x, 0, True)
+    both: tuple[Tensor, Tensor] = _Norm.apply(x, 0, True)
+    return both
 
 
 class _Inject(torch.autograd.Function):
@@ -449,14 +474,17 @@ class _Inject(torch.autograd.Function):
 
 def inject(x: Tensor, added: Tensor, step: Tensor) -> Tensor:
     """`blocks.norm(x) + added + step` of x, added (N, B, L, D) and step (D,), or (N, D) for a stack."""
-    return _Inject.apply(x, added, step)
+    injected: Tensor = _Inject.apply(x, added, step)
+    return injected
 
 
 # The gate with its 3x3 depthwise convolution.
 
 
 @_fast
-def _convolve(out, padded, taps, first, place, row, width, sign):
+def _convolve(
+    out: np.ndarray, padded: np.ndarray, taps: np.ndarray, first: int, place: int, row: int, width: int, sign: int
+) -> None:
     """out (E,) <- the sum over the nine neighbours of a cell of the taps (9, E), from `first` on, times `padded`
     (..., E), in which the cell has the number `place` and the cell below it `place + row`; `sign` -1 turns the taps by
     half a turn."""
@@ -471,7 +499,7 @@ def _convolve(out, padded, taps, first, place, row, width, sign):
 
 
 @_fast
-def _pad(padded, up, image, length, side, width):
+def _pad(padded: np.ndarray, up: np.ndarray, image: int, length: int, side: int, width: int) -> None:
     """The values of the cells of an image of `up` (R, L, 2E), in the middle of `padded` (S + 2, S + 2, E)."""
     for cell in range(side * side):
         begin = ((image * length + length - side * side + cell) * 2 + 1) * width
@@ -482,7 +510,9 @@ def _pad(padded, up, image, length, side, width):
 
 
 @_fast
-def _gate_rows(up, taps, out, images, tasks, length, side, width):
+def _gate_rows(
+    up: np.ndarray, taps: np.ndarray, out: np.ndarray, images: int, tasks: int, length: int, side: int, width: int
+) -> None:
     """out (R, L, E) <- silu(gate) * mixed, gate and value being the halves of up (R, L, 2E), mixed the value in
     prefix tokens and its convolution with `taps` (N, 9, E) in cells."""
     padded = np.zeros((side + 2) * (side + 2) * width, dtype=np.float32)
@@ -509,7 +539,9 @@ def _gate_rows(up, taps, out, images, tasks, length, side, width):
 
 
 @_fast
-def _gate_row_back(dout, gate, mixed, dgate, dmixed):
+def _gate_row_back(
+    dout: np.ndarray, gate: np.ndarray, mixed: np.ndarray, dgate: np.ndarray, dmixed: np.ndarray
+) -> None:
     for j in range(len(mixed)):
         g, d = _get(gate, j), _get(dout, j)
         s = _sigmoid(g)
@@ -518,7 +550,18 @@ def _gate_row_back(dout, gate, mixed, dgate, dmixed):
 
 
 @_fast
-def _gate_back(dout, up, taps, dup, dtaps, images, tasks, length, side, width):
+def _gate_back(
+    dout: np.ndarray,
+    up: np.ndarray,
+    taps: np.ndarray,
+    dup: np.ndarray,
+    dtaps: np.ndarray,
+    images: int,
+    tasks: int,
+    length: int,
+    side: int,
+    width: int,
+) -> None:
     """The gradients dup (R, L, 2E), and dtaps (N, 9, E), to which is added, of `_gate_rows` for dout (R, L, E)."""
     row = side + 2
     padded = np.zeros(row * row * width, dtype=np.float32)
@@ -597,7 +640,8 @@ class _Gate(torch.autograd.Function):
 def gate(up: Tensor, conv: Tensor, side: int) -> Tensor:
     """`silu(gate) * (value + depthwise(value))` (N, B, L, E) of the halves of up (N, B, L, 2E), the convolution, with
     `conv` (E, 3, 3) or (N, E, 3, 3), over the cells alone."""
-    return _Gate.apply(up, conv, side)
+    gated: Tensor = _Gate.apply(up, conv, side)
+    return gated
 
 
 # Attention. Products are made of tiles of four rows and sixteen columns that stay in registers.
@@ -648,7 +692,9 @@ _tile_16, _tile_8 = _tile_of(2), _tile_of(1)
 
 
 @_fast
-def _rows_product(c, a, b, columns, count, a_row, a_step, b_row, c_row):
+def _rows_product(
+    c: int, a: int, b: int, columns: int, count: int, a_row: int, a_step: int, b_row: int, c_row: int
+) -> None:
     """Four rows of C <- A B; addresses and strides as for a tile, `columns` a multiple of eight."""
     for j in range(0, columns - 8, 16):
         _tile_16(c + 4 * j, a, b + 4 * j, count, a_row, a_step, b_row, c_row)
@@ -658,7 +704,17 @@ def _rows_product(c, a, b, columns, count, a_row, a_step, b_row, c_row):
 
 
 @_fast
-def _turned(qkv, begin, cos, sin, angle, out, place, head, factor):
+def _turned(
+    qkv: np.ndarray,
+    begin: int,
+    cos: np.ndarray,
+    sin: np.ndarray,
+    angle: int,
+    out: np.ndarray,
+    place: int,
+    head: int,
+    factor: float,
+) -> None:
     """out (head,) at `place` <- x (head,), at `begin` of qkv, made of unit mean square, its halves turned against each
     other by the angles at `angle`, times `factor`."""
     half = head // 2
@@ -675,7 +731,18 @@ def _turned(qkv, begin, cos, sin, angle, out, place, head, factor):
 
 
 @_fast
-def _turned_back(gradient, place, qkv, begin, cos, sin, angle, out, head, factor):
+def _turned_back(
+    gradient: np.ndarray,
+    place: int,
+    qkv: np.ndarray,
+    begin: int,
+    cos: np.ndarray,
+    sin: np.ndarray,
+    angle: int,
+    out: np.ndarray,
+    head: int,
+    factor: float,
+) -> float:
     """out (head,), at `begin` as x, <- the gradient of x under `_turned`, for the `gradient` at `place`, which is
     overwritten; returns that of `factor`."""
     half = head // 2
@@ -694,11 +761,26 @@ def _turned_back(gradient, place, qkv, begin, cos, sin, angle, out, head, factor
     scale = _all(root * factor)
     for j in range(0, head, 8):
         _store(out, begin + j, _mul(scale, _sub(_load(gradient, place + j), _mul(along, _load(qkv, begin + j)))))
-    return root * _sum(dot)
+    gain: float = root * _sum(dot)
+    return gain
 
 
 @_fast
-def _read(qkv, begin, step, cos, sin, factor, q, k, v, across, length, head, other_across):
+def _read(
+    qkv: np.ndarray,
+    begin: int,
+    step: int,
+    cos: np.ndarray,
+    sin: np.ndarray,
+    factor: float,
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    across: np.ndarray,
+    length: int,
+    head: int,
+    other_across: bool,
+) -> None:
     """Queries, keys and values (L, head) of one head of one image; `across` (head, padded L) is a transpose, of the
     values with `other_across`, else of the keys. `begin`: where the image's queries of this head begin, `step`: from
     there to its keys."""
@@ -716,15 +798,27 @@ def _read(qkv, begin, step, cos, sin, factor, q, k, v, across, length, head, oth
 
 
 @_finite
-def _largest(row):
-    largest = row[0]
+def _largest(row: np.ndarray) -> float:
+    largest: float = row[0]
     for j in range(len(row)):
         largest = max(largest, row[j])
     return largest
 
 
 @_fast
-def _attend_rows(qkv, cos, sin, factors, weights, out, images, tasks, length, heads, head):
+def _attend_rows(
+    qkv: np.ndarray,
+    cos: np.ndarray,
+    sin: np.ndarray,
+    factors: np.ndarray,
+    weights: np.ndarray,
+    out: np.ndarray,
+    images: int,
+    tasks: int,
+    length: int,
+    heads: int,
+    head: int,
+) -> None:
     """out (R, L, D) <- the attention of qkv (R, L, 3, H, head), queries and keys normalised, turned by `cos` and `sin`
     (L, head / 2) and multiplied by `factors` (N, H). `weights` (R, H, L, L rounded up to eight): the softmax, kept for
     the gradient, or of one image's size, and then written anew for every head."""
@@ -786,7 +880,21 @@ def _attend_rows(qkv, cos, sin, factors, weights, out, images, tasks, length, he
 
 
 @_fast
-def _attend_back(dout, qkv, cos, sin, factors, weights, dqkv, dfactors, images, tasks, length, heads, head):
+def _attend_back(
+    dout: np.ndarray,
+    qkv: np.ndarray,
+    cos: np.ndarray,
+    sin: np.ndarray,
+    factors: np.ndarray,
+    weights: np.ndarray,
+    dqkv: np.ndarray,
+    dfactors: np.ndarray,
+    images: int,
+    tasks: int,
+    length: int,
+    heads: int,
+    head: int,
+) -> None:
     """The gradients dqkv (R, L, 3, H, head), and dfactors (N, H), to which is added, of `_attend_rows`, for
     dout (R, L, D)."""
     padded = (length + 7) // 8 * 8
@@ -911,4 +1019,5 @@ class _Attention(torch.autograd.Function):
 def attention(qkv: Tensor, sharpness: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """What `blocks.Attention` makes of its products qkv (N, B, L, 3D), before the last one: (N, B, L, D). `sharpness`
     (H,) or (N, H), `cos` and `sin` (L, head / 2) from `blocks.rotary_table`."""
-    return _Attention.apply(qkv, sharpness, cos, sin)
+    mixed: Tensor = _Attention.apply(qkv, sharpness, cos, sin)
+    return mixed

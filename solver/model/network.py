@@ -9,7 +9,7 @@ Suffixes: N task, B batch, L token, D width, P prefix tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ class Network(nn.Module):
         self.program = ProgramEncoder(config) if config.program_tokens else None
         self.halting = HaltingHead(config) if config.supervision == "halting" else None
 
-    def forward(self, *views: Tensor, **how) -> Iterator[Tensor]:
+    def forward(self, *views: Tensor, **how: Any) -> Iterator[Tensor]:
         """Yields the logits alone of `steps`, which has the same arguments."""
         for step in self.steps(*views, **how):
             yield step.logits

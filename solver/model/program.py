@@ -66,4 +66,5 @@ class ProgramEncoder(nn.Module):
 
     def _split(self, x_NBLD: Tensor) -> Tensor:
         """(N, B, L, D) -> (N, B, heads, L, head)."""
-        return x_NBLD.unflatten(-1, (self.heads, -1)).transpose(2, 3)
+        heads: Tensor = x_NBLD.unflatten(-1, (self.heads, -1))
+        return heads.transpose(2, 3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ from solver.probes.measured import Measured, difference, estimate
 FULL, NO_CONV = "full", "no conv"
 
 
-def _without(config: SolveConfig, **parts) -> SolveConfig:
+def _without(config: SolveConfig, **parts: Any) -> SolveConfig:
     """With `parts` off in the augmentation and, where prediction knows them too, in the views."""
     shared = {name: value for name, value in parts.items() if hasattr(config.predict, name)}
     augmentation = replace(config.adapt.augmentation, **parts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ from solver.presets import SolveConfig
 from solver.seeds import stable_seed
 from solver.weights import checkpoint
 
-Key = tuple
+Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from solver.arc.tasks import Task
+from solver.model import Network
 from solver.probes import ablate, identity, loops, steps, views
+from solver.probes.bench import Arm, Bench, Key
 from solver.probes.finding import Finding
 from solver.probes.measured import Measured
 
@@ -16,7 +19,7 @@ class Probe:
     of all of them. `seconds`: of one fine-tuning by default; `tunings`: how many of that a task takes."""
 
     question: str
-    measure: Callable
+    measure: Callable[[Bench, Network, list[Task]], dict[str, dict[Key, Arm]]]
     report: Callable[[Measured], Finding]
     seconds: float
     tunings: Callable[[str], float] = lambda weights: 1.0

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from solver import __version__, presets
 from solver.device import compute_dtype, pick_device, worker_devices
@@ -140,16 +141,16 @@ def run_probe(
     return "\n".join([*lines, *failed, *tables, "", f"{out / f'probe-{name}.json'}, probe-{name}.svg beside it"])
 
 
-def _weights(name: str) -> dict:
+def _weights(name: str) -> dict[str, str]:
     if name.startswith("random:"):
         return {"name": name}
     return {"name": name, "sha256": checkpoint.find(name).card["sha256"]}
 
 
-def _per_task(measured: Measured) -> dict[str, dict]:
+def _per_task(measured: Measured) -> dict[str, dict[str, Any]]:
     """Of every task and arm: how long it was fine-tuned, and its marks."""
     marks = {key: measured.marks(key) for key in measured.keys}
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for place, task in enumerate(measured.sample.tasks):
         for key, arm in measured.arms.get(task.id, {}).items():
             spent = {"steps": arm.steps, "settled": arm.settled, "seconds": round(arm.seconds, 2)}

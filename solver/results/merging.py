@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -211,7 +212,7 @@ def _row(runs: Sequence[Run], task_id: str) -> LogRow:
 
 def _record(
     sources: Sequence[Source], runs: Sequence[Run], path: Path, given: Challenges, sure: float, began: str
-) -> dict:
+) -> dict[str, Any]:
     """`config.json`: where the answers come from, and a start without a network."""
     solvers = [
         {"name": source.name, "weight": source.weight, "path": str(source.path), "run": isinstance(source.answers, Run)}

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from solver.arc.tasks import load_solutions
+from solver.arc.tasks import Grid, load_solutions
 from solver.errors import shows_tracebacks
 from solver.progress import ProgressBar
 from solver.run.log import LogRow, read_log
@@ -14,7 +14,7 @@ from solver.run.work import Progress
 from solver.text import aligned, format_duration
 from submission.document import read
 from submission.score import score
-from voting import load_pools
+from voting import Pool, load_pools
 
 
 class SolvingBar(ProgressBar):
@@ -63,7 +63,7 @@ def run_table(directory: Path) -> str:
     return "\n".join([*aligned(columns, rows, left=("task", "votes", "result")), *failures])
 
 
-def _votes(pool, pair) -> str:
+def _votes(pool: Pool | None, pair: tuple[Grid, Grid]) -> str:
     if pool is None:
         return "fallback"
     counts = [candidate.views if (candidate := pool.get(grid)) else 0 for grid in pair]

@@ -8,7 +8,9 @@ import platform
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +43,7 @@ def train_bundle(
     device: str,
     seed: int,
     piece: float | None = None,
-    log=print,
+    log: Callable[[str], None] = print,
 ) -> Bundle | None:
     """Trains, checkpoints into `directory` and leaves the bundle `config.name` there.
 
@@ -124,7 +126,7 @@ def train_bundle(
     return checkpoint.save_bundle(directory, config.name, trainer.average, card, hashes, dtype, tasks)
 
 
-def log_table(rows: list[dict]) -> str:
+def log_table(rows: list[dict[str, Any]]) -> str:
     """The rows of a training's log as a table in plain text."""
     table = []
     for row in rows:
@@ -158,12 +160,12 @@ def _unseeing(init: str, target: str) -> Bundle:
     return bundle
 
 
-def _resumable(directory: Path, bundle: str, limit: Limit, device: torch.device, warm: bool) -> dict:
+def _resumable(directory: Path, bundle: str, limit: Limit, device: torch.device, warm: bool) -> dict[str, Any]:
     for name in ("latest.pt", "undecayed.pt"):
         path = directory / name
         if not path.is_file():
             continue
-        state = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         step, seconds, _ = state["counters"]
         unended = name == "undecayed.pt" or not state["ended"]
         if not unended and limit.progress(step, seconds) >= 1.0:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -95,7 +96,7 @@ def save(trainer: Trainer, path: Path) -> None:
     write_whole(path, content.getvalue())
 
 
-def _row(trainer: Trainer, recent: list[torch.Tensor], loops: int) -> dict:
+def _row(trainer: Trainer, recent: list[torch.Tensor], loops: int) -> dict[str, Any]:
     return {
         "step": trainer.step,
         "seconds": round(trainer.seconds, 1),
@@ -105,7 +106,7 @@ def _row(trainer: Trainer, recent: list[torch.Tensor], loops: int) -> dict:
     }
 
 
-def _line(row: dict) -> str:
+def _line(row: dict[str, Any]) -> str:
     rate = row["samples"] / max(row["seconds"], 1e-9)
     loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
     return (

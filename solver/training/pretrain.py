@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,10 +59,10 @@ class Trainer:
         self.canvases = torch.Generator().manual_seed(seed)
         self.step, self.seconds, self.samples = 0, 0.0, 0
         self.ended = False
-        self.rows: list[dict] = []
+        self.rows: list[dict[str, Any]] = []
         self.running: dict[int, Running] = {}  # canvas size -> samples in work, with a halting head
         self._episodes: dict[int, Episodes] = {}
-        self.ancestor: dict | None = None
+        self.ancestor: dict[str, Any] | None = None
         self.pieces = [{"from_step": 0, **plain_config(config)}]
 
     def loops(self, progress: float) -> int:
@@ -90,7 +91,7 @@ class Trainer:
         hashes = torch.from_numpy(checkpoint.trained_hashes(bundle).view(np.int64))
         self.ancestor = {"name": bundle.name, "sha256": bundle.card["sha256"], "hashes": hashes}
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -106,7 +107,7 @@ class Trainer:
             "running": {str(size): running.state() for size, running in self.running.items()},
         }
 
-    def load_state(self, state: dict) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Continues exactly where `state` was taken. Rates, batches and schedule may be others from here on
         (`pieces` tells which were used from which step); ValueError for another model or task table."""
         if other := ModelConfig(**state["model"]).against(self.config.model):
@@ -208,7 +209,7 @@ class Trainer:
         plan = draw_plan(self.corpus.table, which, size, generator, augmentation)
         return self.episodes(size).completed(plan, self.config.model, generator).each(self.world.share)
 
-    def _steps(self, canvas: torch.Tensor, plan: Plan, size: int, **how) -> Iterator[Step]:
+    def _steps(self, canvas: torch.Tensor, plan: Plan, size: int, **how: Any) -> Iterator[Step]:
         """The loop steps of the network on canvases (B, size, size) of a plan."""
         examples = rendered_examples(self.corpus.table, plan, size)
         return self.network.steps(
@@ -267,7 +268,7 @@ class Trainer:
         return hits / max(1, total)
 
 
-def plain_config(config: TrainConfig) -> dict:
+def plain_config(config: TrainConfig) -> dict[str, Any]:
     """What decides the course of the training, as plain values; the model apart."""
     plain = dataclasses.asdict(config)
     plain["mix"] = {str(size): share for size, share in config.mix.items()}

@@ -4,6 +4,7 @@ supervision step and one update of the weights after another, until it halts and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -49,14 +50,14 @@ class Running:
         over = (taken >= loops) | ((step.halt.detach()[0] > 0) & (taken >= self.least))
         return Running(self.plan, tuple(state.detach() for state in step.states), taken, self.least, over)
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         """Everything in tensors, for a checkpoint."""
         assert self.states is not None
         rest = {"taken": self.taken, "least": self.least, "over": self.over}
         return {"plan": self.plan.tensors(), "states": list(self.states), **rest}
 
 
-def restored(state: dict, shown: bool) -> Running:
+def restored(state: dict[str, Any], shown: bool) -> Running:
     """The batch that `state` was made of; `shown`: whether its plan has examples."""
     tensors = list(state["plan"])
     plan = Plan(tensors[0], Views(*tensors[1:3]), Placement(*tensors[3:6]), tensors[6] if shown else None)

@@ -159,7 +159,8 @@ def _keep(pairs: PackedPairs, mask: np.ndarray, dropped: Counter[str], why: str)
 
 def _ids(pairs: PackedPairs) -> np.ndarray:
     """The task id of every pair, str (P,)."""
-    return pairs.ids[pairs.task]
+    ids: np.ndarray = pairs.ids[pairs.task]
+    return ids
 
 
 def _grouped(pairs: PackedPairs) -> PackedPairs:

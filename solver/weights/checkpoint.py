@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -36,7 +37,7 @@ class Bundle:
     """`path` of the weights and the `card` beside them, a plain dictionary."""
 
     path: Path
-    card: dict
+    card: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -83,7 +84,7 @@ def find(weights: str) -> Bundle:
     return Bundle(path, card)
 
 
-def seal(card: dict) -> str:
+def seal(card: dict[str, Any]) -> str:
     """The sha256 (hex) of the entries of a card that loading relies on. Cards written before there were seals have
     none, and are taken as they are."""
     known = {key: card[key] for key in SEALED if key in card}
@@ -94,9 +95,9 @@ def save_bundle(
     directory: Path,
     name: str,
     network: Network,
-    card: dict,
+    card: dict[str, Any],
     hashes: np.ndarray,
-    dtype=torch.float32,
+    dtype: torch.dtype = torch.float32,
     tasks: Sequence[str] | None = None,
 ) -> Bundle:
     """Writes hashes, weights (task tokens reduced to their mean, all rounded to `dtype`) and card, each as a whole and

@@ -19,7 +19,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int | None:
-    return arguments.action(arguments)
+    code: int | None = arguments.action(arguments)
+    return code
 
 
 def _list(arguments: argparse.Namespace) -> None:

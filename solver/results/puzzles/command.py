@@ -143,12 +143,13 @@ def _few_shot(arguments: argparse.Namespace, kind: FewShot) -> None:
 
 
 def _directory(arguments: argparse.Namespace) -> Path:
-    if arguments.run_dir is None:
+    directory: Path | None = arguments.run_dir
+    if directory is None:
         return new_directory(Path("runs"))
-    if arguments.run_dir.exists() and any(arguments.run_dir.iterdir()):
-        raise ValueError(f"{arguments.run_dir}: is not empty")
-    arguments.run_dir.mkdir(parents=True, exist_ok=True)
-    return arguments.run_dir
+    if directory.exists() and any(directory.iterdir()):
+        raise ValueError(f"{directory}: is not empty")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
 COMMANDS = {"puzzle": Command(_options, _run)}

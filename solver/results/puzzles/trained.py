@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,7 +112,7 @@ def _by_step(puzzle: Puzzle, test: Drawn, answering: Answering) -> list[float]:
     return [round(_share(values).value, 4) for values in marks]
 
 
-def _card(puzzle: Puzzle, trainer: Trainer, record: dict) -> dict:
+def _card(puzzle: Puzzle, trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": trainer.config.name,
         "target": f"puzzle {puzzle.name}",

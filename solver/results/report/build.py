@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -28,7 +29,7 @@ SHARES = "0123456789a"
 STATUSES = {"hit": "Hit", "near": "Near miss", "missed": "Missed", "fallback": "Fallback", "answered": "Answered"}
 
 
-def write_report(run: Run, path: str | os.PathLike) -> Path:
+def write_report(run: Run, path: str | os.PathLike[str]) -> Path:
     """Writes the page and returns its path. ValueError if jinja2 is not installed.
 
     The file replaces an older one only once it is complete; folders on the way to it are made.
@@ -54,7 +55,7 @@ def write_report(run: Run, path: str | os.PathLike) -> Path:
     return path
 
 
-def report_data(run: Run) -> dict:
+def report_data(run: Run) -> dict[str, Any]:
     """What the page's script draws: plain lists, dicts, strings and numbers. Its keys are used in report.js."""
     return {
         "palette": PALETTE,
@@ -66,7 +67,7 @@ def report_data(run: Run) -> dict:
     }
 
 
-def _task(run: Run, result: TaskResult) -> dict:
+def _task(run: Run, result: TaskResult) -> dict[str, Any]:
     task, rows = run.tasks.get(result.id), run.log.get(result.id, [])
     done = [row for row in rows if "error" not in row]
     tests = [_test(run, result.id, i, result.answers[i]) for i in range(len(run.attempts[result.id]))]
@@ -87,7 +88,7 @@ def _task(run: Run, result: TaskResult) -> dict:
     }
 
 
-def _test(run: Run, task_id: str, index: int, answer: Answer) -> dict:
+def _test(run: Run, task_id: str, index: int, answer: Answer) -> dict[str, Any]:
     pair, pool = run.attempts[task_id][index], run.pool(task_id, index)
     known = run.truth(task_id)
     truth = known[index] if known else None
@@ -138,7 +139,7 @@ def _loop(run: Run, task_id: str, index: int) -> list[str | int]:
     return []
 
 
-def _jobs(run: Run) -> list[dict]:
+def _jobs(run: Run) -> list[dict[str, Any]]:
     """What every worker did when, for the timeline, on one clock through all starts of the run; tasks that were
     stacked share the time of their job."""
     offsets = run.offsets
@@ -148,7 +149,7 @@ def _jobs(run: Run) -> list[dict]:
         for row in copies
         if row.get("started") is not None and row.get("ended") is not None
     ]
-    stacks: dict[tuple, list[LogRow]] = {}
+    stacks: dict[tuple[int, int | None, float, float], list[LogRow]] = {}
     for row in rows:
         stacks.setdefault((row.get("start", 0), row.get("worker"), row["started"], row["ended"]), []).append(row)
     jobs = []
@@ -167,7 +168,7 @@ def _end_of_budget(run: Run) -> float | None:
     return None if budget is None else run.offsets[-1] + budget
 
 
-def _summary(run: Run) -> dict:
+def _summary(run: Run) -> dict[str, Any]:
     """What the template shows above the tasks."""
     everything, config, start = results(run), run.config, run.starts[-1]
     evaluation = evaluate(run) if run.solutions is not None else None
@@ -190,7 +191,7 @@ def _summary(run: Run) -> dict:
     }
 
 
-def _scores(evaluation: Evaluation) -> list[dict]:
+def _scores(evaluation: Evaluation) -> list[dict[str, Any]]:
     tasks, outputs = len(evaluation.results), sum(len(r.answers) for r in evaluation.results)
     cards = [
         ("Kaggle score", evaluation.score, f"mean over {tasks} tasks of the share of outputs hit"),
@@ -206,7 +207,7 @@ def _scores(evaluation: Evaluation) -> list[dict]:
     return shown
 
 
-def _counts(run: Run, everything: list[TaskResult]) -> list[dict]:
+def _counts(run: Run, everything: list[TaskResult]) -> list[dict[str, Any]]:
     answers = [answer for result in everything for answer in result.answers]
     left = sum(answer.fallback for answer in answers)
     seconds = [result.seconds for result in everything if result.seconds is not None]
@@ -256,7 +257,7 @@ def _grid(grid: Grid) -> str:
     return "|".join("".join(map(str, row)) for row in grid.tolist())
 
 
-def _embedded(data: dict) -> str:
+def _embedded(data: dict[str, Any]) -> str:
     """JSON that may stand inside a script element whatever strings it holds: no "<", ">" or "&" is left in it."""
     text = orjson.dumps(data).decode()
     for char in "<>&\u2028\u2029":

@@ -30,7 +30,8 @@ class Answering:
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """The answers after the last loop step, uint8 (P, H, W), to inputs uint8 (P, H, W)."""
-        return self.steps(inputs)[-1]
+        last: np.ndarray = self.steps(inputs)[-1]
+        return last
 
     def steps(self, inputs: np.ndarray) -> np.ndarray:
         """The answers after every loop step, uint8 (loops, P, H, W): in each cell the likeliest token."""

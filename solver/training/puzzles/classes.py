@@ -13,7 +13,8 @@ def mix(values: np.ndarray) -> np.ndarray:
     x = values + _STEP
     x = (x ^ (x >> np.uint64(30))) * _MIX_1
     x = (x ^ (x >> np.uint64(27))) * _MIX_2
-    return x ^ (x >> np.uint64(31))
+    mixed: np.ndarray = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 def hash_rows(rows: np.ndarray) -> np.ndarray:
@@ -30,4 +31,5 @@ def turned(grids: np.ndarray) -> list[np.ndarray]:
 
 def square_classes(grids: np.ndarray) -> np.ndarray:
     """The smallest hash, uint64 (P,), over the symmetries of the square, of grids uint8 (P, S, S)."""
-    return np.min([hash_rows(grid.reshape(len(grids), -1)) for grid in turned(grids)], axis=0)
+    smallest: np.ndarray = np.min([hash_rows(grid.reshape(len(grids), -1)) for grid in turned(grids)], axis=0)
+    return smallest

@@ -49,7 +49,8 @@ def _carried(matrix: np.ndarray, moved: np.ndarray) -> np.ndarray:
 def _turn(face: str) -> np.ndarray:
     """The rotation matrix of a quarter turn, clockwise for somebody who looks at the face."""
     x, y, z = _LOOKS[face]
-    return np.outer((x, y, z), (x, y, z)) - np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    matrix: np.ndarray = np.outer((x, y, z), (x, y, z)) - np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return matrix
 
 
 @cache
@@ -90,7 +91,8 @@ def renamed(colors: np.ndarray) -> np.ndarray:
 def is_solved(colors: np.ndarray) -> np.ndarray:
     """Bool (P,): whether every face of the cubes (P, 24) has one colour."""
     faces = colors.reshape(-1, 6, 4)
-    return (faces == faces[:, :, :1]).all((1, 2))
+    solved: np.ndarray = (faces == faces[:, :, :1]).all((1, 2))
+    return solved
 
 
 def net(colors: np.ndarray) -> np.ndarray:
@@ -139,7 +141,8 @@ class States:
     def after(self, states: np.ndarray, move: int) -> np.ndarray:
         """The numbers of the states after a move."""
         orders, twists = self.moves[move]
-        return orders[states // 729] * 729 + twists[states % 729]
+        numbers: np.ndarray = orders[states // 729] * 729 + twists[states % 729]
+        return numbers
 
     def _distances(self) -> np.ndarray:
         steps = np.full(STATES, -1, dtype=np.int8)

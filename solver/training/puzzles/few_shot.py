@@ -39,7 +39,8 @@ def life(count: int, seed: int = 0) -> DataSet:
 def next_generation(alive: Grid, born: np.ndarray, kept: np.ndarray) -> Grid:
     """The cells (H, W), 0 or 1, one step later; `born` and `kept` bool (9,), by the number of living neighbours."""
     around = neighbours(alive)
-    return np.where(alive > 0, kept[around], born[around]).astype(np.uint8)
+    after: np.ndarray = np.where(alive > 0, kept[around], born[around]).astype(np.uint8)
+    return after
 
 
 def neighbours(alive: Grid) -> np.ndarray:
@@ -47,7 +48,8 @@ def neighbours(alive: Grid) -> np.ndarray:
     height, width = alive.shape
     padded = np.pad(alive.astype(np.int64), 1)
     moves = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
-    return np.sum([padded[y : y + height, x : x + width] for y, x in moves], axis=0)
+    around: np.ndarray = np.sum([padded[y : y + height, x : x + width] for y, x in moves], axis=0)
+    return around
 
 
 def situations(alive: Grid) -> set[tuple[int, int]]:

@@ -37,9 +37,8 @@ def part_of(classes: np.ndarray, part: str, held_out: int) -> np.ndarray:
     """Bool (P,): which of the classes belong to this part; one in `held_out` is for the test, and one for validation.
     It follows from the class alone, so that parts never share a puzzle or a symmetric one, however much is drawn."""
     remainder = classes % np.uint64(held_out)
-    if part == "train":
-        return remainder > 1
-    return remainder == PARTS.index(part) - 1
+    wanted: np.ndarray = remainder > 1 if part == "train" else remainder == PARTS.index(part) - 1
+    return wanted
 
 
 class Puzzle(ABC):

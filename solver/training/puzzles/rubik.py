@@ -90,10 +90,12 @@ def moves_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def steps_of(nets: np.ndarray) -> np.ndarray:
     """Turns that it takes at least to solve the cubes on nets (P, 6, 8)."""
     every = states()
-    return every.steps[every.numbers(folded(nets))].astype(np.int64)
+    steps: np.ndarray = every.steps[every.numbers(folded(nets))].astype(np.int64)
+    return steps
 
 
 def classes(cubes: np.ndarray) -> np.ndarray:
     """The smallest hash uint64 (P,) of cubes (P, 24) over the rotations and reflections of the whole cube, with colours
     renamed such that the fixed corner keeps its own."""
-    return np.min([hash_rows(renamed(cubes[:, symmetry])) for symmetry in symmetries()], axis=0)
+    smallest: np.ndarray = np.min([hash_rows(renamed(cubes[:, symmetry])) for symmetry in symmetries()], axis=0)
+    return smallest

@@ -179,6 +179,7 @@ def full_grid(generator: np.random.Generator) -> np.ndarray:
     grid = np.zeros((9, 9), dtype=np.uint8)
     for b in (0, 3, 6):
         grid[b : b + 3, b : b + 3] = 1 + generator.permutation(9).reshape(3, 3)
+    full: np.ndarray
     found, _, full = search(grid, 1, 1 + generator.permutation(9), True)
     assert found == 1
     return full

@@ -126,7 +126,8 @@ def dig(full: np.ndarray, order: np.ndarray, least: int, easy: bool) -> np.ndarr
     stays unique and at least `least` givens are left. With `easy` it is to follow without a guess."""
     n = full.shape[0]
     box = 2 if n == 4 else 3
-    puzzle, digits = full.copy(), np.arange(1, n + 1)
+    puzzle: np.ndarray = full.copy()
+    digits = np.arange(1, n + 1)
     masks = np.zeros(n * n, dtype=np.int64)
     left = n * n
     for i in order:
