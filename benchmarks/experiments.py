@@ -15,6 +15,7 @@ import functools
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import orjson
 import torch
@@ -22,13 +23,14 @@ from pieces import Piece, keep_settings
 
 from solver.arc import datasets
 from solver.arc.expected import needed_side
+from solver.arc.tasks import Grid, Task
 from solver.device import compute_dtype, pick_device, prepare
 from solver.learn.adapt import adapt
 from solver.learn.batches import Slot
 from solver.learn.canvas import choose_size
 from solver.learn.predict import PredictConfig, predict
 from solver.learn.recipe import AdaptConfig
-from solver.model import unstack
+from solver.model import Network, unstack
 from solver.options import duration
 from solver.seeds import stable_seed
 from solver.training.files import FILES, add_options, locate
@@ -95,7 +97,7 @@ def ask(preset: TrainConfig) -> dict[str, dict[str, TrainConfig]]:
     """Question -> answer -> a configuration that differs from the preset in that one thing, or not at all."""
     model = preset.model
 
-    def shaped(**changes) -> TrainConfig:
+    def shaped(**changes: Any) -> TrainConfig:
         return replace(preset, model=replace(model, **changes))
 
     def canvases(patch: int, sizes: tuple[int, ...]) -> TrainConfig:
@@ -152,13 +154,13 @@ class Lab:
     seed: int
 
     @property
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, Any]:
         """What must not change from piece to piece."""
-        fixed = {"seconds": self.limit.seconds, "steps": self.limit.steps, "seed": self.seed}
+        fixed: dict[str, Any] = {"seconds": self.limit.seconds, "steps": self.limit.steps, "seed": self.seed}
         fixed |= {"held_out": self.held_out, "held_out_steps": self.held_out_steps, "device": self.device.type}
         return fixed | {source: path is not None for source, path in self.files.items()}
 
-    def rows(self) -> dict[str, dict]:
+    def rows(self) -> dict[str, dict[str, Any]]:
         """The finished experiments' rows by name."""
         return {row["name"]: row for row in _lines(self.directory / "experiments.jsonl")}
 
@@ -175,9 +177,8 @@ class Lab:
             if not self._score_held_out(config, weights, folder / "held_out.jsonl", piece):
                 return False
         except (FloatingPointError, torch.OutOfMemoryError) as error:
-            append_lines(
-                self.directory / "experiments.jsonl", [{"name": name, "error": str(error).split("\n")[0][:80]}]
-            )
+            failure = {"name": name, "error": str(error).split("\n")[0][:80]}
+            append_lines(self.directory / "experiments.jsonl", [failure])
             return True
         card = checkpoint.find(str(weights)).card
         copied = ("parameters", "steps", "samples", "seconds", "loss", "exact")
@@ -227,7 +228,7 @@ class Lab:
         sizes = sorted(config.mix)
         known = {line["task"] for line in _lines(path)}
         tasks = [by_id[i] for i in datasets.held_out(data)[: self.held_out] if i not in known]
-        fitting: dict[int, list] = {}
+        fitting: dict[int, list[Task]] = {}
         for task in tasks:
             if needed_side(task) < sizes[-1]:
                 fitting.setdefault(choose_size(needed_side(task), sizes), []).append(task)
@@ -237,14 +238,15 @@ class Lab:
             for first in range(0, len(members), most):
                 if piece.left() <= 0:
                     return False
+                assert network is not None
                 stack = members[first : first + most]
                 for task, share in zip(stack, self._shares(network, stack, size, data.solutions), strict=True):
                     append_lines(path, [{"task": task.id, "share": share}])
         return True
 
-    def _shares(self, network, tasks: list, size: int, solutions: dict) -> list[float]:
+    def _shares(self, network: Network, tasks: list[Task], size: int, solutions: dict[str, list[Grid]]) -> list[float]:
         """For each task of a stack the share of its test outputs that two attempts hit."""
-        where = {"device": self.device, "dtype": compute_dtype(self.device)}
+        where: dict[str, Any] = {"device": self.device, "dtype": compute_dtype(self.device)}
         slots = [Slot(task.support, stable_seed(self.seed, task.id, "adapt")) for task in tasks]
         adapted = adapt(network, slots, size, AdaptConfig(steps=self.held_out_steps), **where)
         shares = []
@@ -260,17 +262,17 @@ class Lab:
 
 
 @functools.lru_cache(maxsize=2)
-def _collected(target: str, files: tuple[tuple[str, Path | None], ...], **what) -> Sources:
-    return collect(target, **dict(files), **what)
+def _collected(target: str, files: tuple[tuple[str, Path | None], ...], **what: Any) -> Sources:
+    return collect(target, **cast(dict[str, Any], dict(files)), **what)
 
 
-def _lines(path: Path) -> list[dict]:
+def _lines(path: Path) -> list[dict[str, Any]]:
     """The rows of a file of JSON lines; half a line that a killed run left at the end is none."""
     whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [orjson.loads(line) for line in whole]
 
 
-def table(questions: dict[str, dict[str, TrainConfig]], rows: dict[str, dict], device: torch.device) -> str:
+def table(questions: dict[str, dict[str, TrainConfig]], rows: dict[str, dict[str, Any]], device: torch.device) -> str:
     """Every question with a line per answer; the preset's own row stands under each."""
     known = named(questions)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
@@ -285,7 +287,7 @@ def table(questions: dict[str, dict[str, TrainConfig]], rows: dict[str, dict], d
     return "\n".join([*lines, "", "loss: nats a cell over the training's own samples, which some answers make harder."])
 
 
-def _cells(row: dict) -> str:
+def _cells(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"failed: {row['error']}"
     rate = row["samples"] / max(row["seconds"], 1e-9)

@@ -14,7 +14,7 @@ import argparse
 import contextlib
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -32,7 +32,7 @@ from solver.run.dryrun.costs import forward_flops
 from solver.training.muon import Muon
 from solver.training.presets import nano
 from solver.training.pretrain import Trainer
-from solver.training.sources import collect
+from solver.training.sources import Sources, collect
 from solver.weights import checkpoint
 
 CPU, STEPS = torch.device("cpu"), 3
@@ -75,7 +75,9 @@ class Fastest:
 class Compared:
     """The same for a task in turn as it was, within `before()` and without fused passes, and as it is."""
 
-    def __init__(self, task: Callable[[], object], before: Callable[[], contextlib.AbstractContextManager]) -> None:
+    def __init__(
+        self, task: Callable[[], object], before: Callable[[], contextlib.AbstractContextManager[None]]
+    ) -> None:
         self.before, self.plain, self.fused = before, Fastest(task), Fastest(task)
         task()
 
@@ -91,13 +93,15 @@ class Compared:
         return f"{1e3 * old:.0f} -> {1e3 * new:.0f}, {old / new:.2f}x{shares}"
 
 
-def training_step(size: int, sources) -> tuple[Callable[[], object], Callable[[], contextlib.AbstractContextManager]]:
+def training_step(
+    size: int, sources: Sources
+) -> tuple[Callable[[], object], Callable[[], contextlib.AbstractContextManager[None]]]:
     """A step of `nano` on canvases of `size`, and the context in which Muon multiplies in bfloat16."""
     trainer = Trainer(replace(nano(), mix={size: 1.0}), sources, CPU)
     muon = next(optimizer for optimizer in trainer.optimizers if isinstance(optimizer, Muon))
 
     @contextlib.contextmanager
-    def half():
+    def half() -> Iterator[None]:
         dtype, muon.dtype = muon.dtype, torch.bfloat16
         yield
         muon.dtype = dtype

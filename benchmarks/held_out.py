@@ -17,6 +17,7 @@ from recipes import changed
 
 from solver import presets
 from solver.arc import datasets
+from solver.arc.tasks import Grid, Task
 from solver.device import pick_device
 from solver.results.trial import run_trial
 from solver.run.folder import new_directory
@@ -64,7 +65,7 @@ def main() -> None:
     print("\n".join(["", f"{len(tasks)} held-out training tasks, {arguments.seconds:g} worker seconds each", *lines]))
 
 
-def _summary(directory: Path, tasks, solutions) -> str:
+def _summary(directory: Path, tasks: list[Task], solutions: dict[str, list[Grid]]) -> str:
     result = score(read(directory / "submission.json"), solutions)
     rows = [row for row in read_log(directory / "log.jsonl") if "error" not in row]
     steps = sum(row["steps"] for row in rows) / max(1, len(rows))

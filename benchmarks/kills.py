@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from solver.arc.tasks import Grid
 from solver.run.log import read_log
 from voting import load_pools
 
@@ -34,7 +36,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(condition, seconds: float) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     """Whether `condition()` came true within so many seconds."""
     deadline = time.monotonic() + seconds
     while not (met := condition()) and time.monotonic() < deadline:
@@ -47,7 +49,7 @@ class Folder:
     """One run folder: the tasks that were seen finished in it, and those of them that were done again."""
 
     path: Path
-    test_inputs: dict
+    test_inputs: dict[str, list[Grid]]
     finished: set[str] = field(default_factory=set)
     repeated: set[str] = field(default_factory=set)
     kills: int = 0
@@ -61,7 +63,7 @@ class Folder:
         """Whether a run can be resumed here."""
         return (self.path / "config.json").exists()
 
-    def rows(self) -> Counter:
+    def rows(self) -> Counter[tuple[str, int]]:
         """How many rows that tell of no failure the log has for each (task, copy)."""
         rows = read_log(self.path / "log.jsonl")
         return Counter((row["task"], row["copy"]) for row in rows if "error" not in row)

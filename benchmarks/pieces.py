@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -21,7 +22,7 @@ class Piece:
         return self.end - time.monotonic()
 
 
-def keep_settings(directory: Path, settings: dict) -> None:
+def keep_settings(directory: Path, settings: dict[str, Any]) -> None:
     """Notes `settings` in a fresh folder; ValueError if the folder was begun with others."""
     path = directory / "settings.json"
     if path.exists():

@@ -15,6 +15,8 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 from unittest import mock
 
 import torch
@@ -41,7 +43,7 @@ class Pretend(TorchDispatchMode):
         self.live = self.peak = 0
         self._known: set[int] = set()
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         there = [t for t in tensors if isinstance(t, FakeTensor)]
@@ -136,9 +138,12 @@ def _generator(device: torch.device | str = "cpu") -> torch.Generator:
 def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, scale: float) -> torch.Tensor:
     if q.device.type == "cpu":
         return torch._C._nn.scaled_dot_product_attention(q, k, v, scale=scale)
+    mixed: torch.Tensor
     if q.dtype == torch.float32:
-        return aten._scaled_dot_product_efficient_attention(q, k, v, None, True, scale=scale)[0]
-    return aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
+        mixed = aten._scaled_dot_product_efficient_attention(q, k, v, None, True, scale=scale)[0]
+    else:
+        mixed = aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
+    return mixed
 
 
 class _Norm(torch.autograd.Function):
@@ -146,21 +151,22 @@ class _Norm(torch.autograd.Function):
     and a number a row."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(x, x.new_empty(x.shape[:-1], dtype=torch.float32))
         return torch.empty_like(x)
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         x, _ = ctx.saved_tensors
         return torch.empty_like(x)
 
 
 def _rms_norm(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    return RMS_NORM(x, shape) if x.device.type == "cpu" else _Norm.apply(x)
+    normal: torch.Tensor = RMS_NORM(x, shape) if x.device.type == "cpu" else _Norm.apply(x)
+    return normal
 
 
-def _copy(tensor: FakeTensor, memo: dict) -> torch.Tensor:
+def _copy(tensor: FakeTensor, memo: dict[int, torch.Tensor]) -> torch.Tensor:
     if id(tensor) not in memo:
         copy = tensor.detach().clone().requires_grad_(tensor.requires_grad)
         memo[id(tensor)] = torch.nn.Parameter(copy) if isinstance(tensor, torch.nn.Parameter) else copy
@@ -169,7 +175,7 @@ def _copy(tensor: FakeTensor, memo: dict) -> torch.Tensor:
 
 def _line() -> str:
     """The line of the project that runs, with its text."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
         if path != Path(__file__) and path.is_relative_to(ROOT) and "site-packages" not in path.parts:

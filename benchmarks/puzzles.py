@@ -15,6 +15,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import orjson
 import torch
@@ -29,7 +30,7 @@ from solver.training.puzzles.learning import config_for
 from solver.training.puzzles.puzzle import Puzzle
 from submission.files import write_whole
 
-ASKED: dict[str, tuple[str, dict]] = {
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "sudoku4": ("sudoku4", {}),
     "sudoku9": ("sudoku9", {}),
     "sudoku9-hard": ("sudoku9", {"hard": True}),

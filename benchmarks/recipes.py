@@ -18,6 +18,7 @@ import argparse
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from scoring import Mark, Trial, held_out_tasks, measured
 
@@ -60,7 +61,7 @@ def main() -> None:
         print(line(name, marks, rows[0][1]))
 
 
-def changed(config, recipe: str):
+def changed(config: Any, recipe: str) -> Any:
     """`config` with the changes of a `recipe`, "name=value,name=value"; names of its augmentation too."""
     for part in filter(None, recipe.split(",")):
         name, value = part.split("=")

@@ -8,6 +8,7 @@ import statistics
 import time
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -22,7 +23,7 @@ from solver.learn.batches import Slot
 from solver.learn.canvas import pack, task_canvas
 from solver.learn.predict import draw_views, likelihoods, look
 from solver.learn.recipe import AdaptConfig
-from solver.model import unstack
+from solver.model import Network, unstack
 from solver.probes.measured import mark
 from solver.seeds import stable_seed
 from solver.weights import checkpoint
@@ -73,7 +74,7 @@ def measure(trial: Trial, task: Task, truths: list[Grid]) -> Mark:
     """Fine-tunes on the supports of a task, then looks at its test inputs; only the marks know the truth."""
     prepare(CPU, threads=1)
     network = loaded(trial.weights, trial.loops)
-    where = {"device": CPU, "dtype": compute_dtype(CPU)}
+    where: dict[str, Any] = {"device": CPU, "dtype": compute_dtype(CPU)}
     size, single, steps = task_canvas(task, network.config.canvas), network, 0
     if trial.seconds != 0:
         slot = Slot(task.support, stable_seed(trial.seed, task.id, 0, "adapt"))
@@ -86,12 +87,14 @@ def measure(trial: Trial, task: Task, truths: list[Grid]) -> Mark:
 
 
 @functools.lru_cache(maxsize=4)
-def loaded(weights: str, loops: int | None):
+def loaded(weights: str, loops: int | None) -> Network:
     return checkpoint.load(weights, loops=loops)
 
 
 @torch.inference_mode()
-def _seen(network, task: Task, index: int, truth: Grid, size: int, trial: Trial, where) -> tuple[Pool, float]:
+def _seen(
+    network: Network, task: Task, index: int, truth: Grid, size: int, trial: Trial, where: dict[str, Any]
+) -> tuple[Pool, float]:
     """The pool of a test input, and the mean nats a cell of the truth under its views."""
     config = replace(presets.cpu().predict, views=trial.views)
     views, place = draw_views(task, index, size, config, stable_seed(trial.seed, task.id, 0, "views", index, 0))

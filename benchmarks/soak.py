@@ -80,7 +80,7 @@ class Soak:
         self.expected = self.folder.submission.read_bytes()
         self.answers = read(self.folder.submission)
 
-    def start(self) -> subprocess.Popen:
+    def start(self) -> subprocess.Popen[bytes]:
         """Starts the run of the folder, or goes on with it, in a session of its own."""
         o, folder = self.options, self.folder
         command = [
@@ -116,7 +116,7 @@ class Soak:
         if self.folder.finished or self.folder.begun:
             self._finish(self.start())
 
-    def _until_dead(self, bar) -> None:
+    def _until_dead(self, bar: tqdm) -> None:
         """One process: killed, perhaps after some of its workers, or finished before its moment came."""
         process, begun = self.start(), time.monotonic()
         try:
@@ -135,7 +135,7 @@ class Soak:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
-    def _draw(self, process, begun: float) -> tuple[str, bool, float]:
+    def _draw(self, process: subprocess.Popen[bytes], begun: float) -> tuple[str, bool, float]:
         """What to kill next, whether in the start-up, and when, by the monotonic clock."""
         kind = self.rng.choice(KINDS) if self.options.mode == "all" else self.options.mode
         now, ready = time.monotonic(), begun + self.pace * self.ready_seconds
@@ -145,7 +145,7 @@ class Soak:
             return kind, True, self.rng.uniform(now, max(now, begun + self.pace * self.start_seconds))
         return kind, False, max(now, ready) + self.rng.uniform(0, left * self.pace * self.work_seconds)
 
-    def _kill(self, process, kind: str, early: bool) -> bool:
+    def _kill(self, process: subprocess.Popen[bytes], kind: str, early: bool) -> bool:
         """Whether it counts: a kill before there is a run to speak of does not."""
         workers = workers_of(process.pid)
         if kind == "worker":
@@ -201,7 +201,7 @@ class Soak:
         folder.repeated |= again
         folder.finished |= now
 
-    def _finish(self, process) -> None:
+    def _finish(self, process: subprocess.Popen[bytes]) -> None:
         """Sees a run to its end and compares it with the undisturbed one; then begins a new folder."""
         code = process.wait()
         if code != 0:

@@ -21,9 +21,10 @@ import functools
 import statistics
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import torch
@@ -31,6 +32,7 @@ from pieces import Piece, keep_settings
 from scoring import CPU, Mark, Trial, held_out_tasks, measured
 
 from solver import presets
+from solver.arc.tasks import Grid, Task
 from solver.device import device_name, pick_device, prepare
 from solver.options import duration
 from solver.results.intervals import mean_share
@@ -112,8 +114,13 @@ def folder(out: Path, name: str, seed: int) -> Path:
 def sources(data: tuple[tuple[str, Path | None], ...]) -> Sources:
     """The data of all systems, as `nano` takes it: each draws from it what fits its canvases."""
     config = TRAIN_PRESETS["nano"]()
-    pairs = {"rearc_pairs": config.rearc_pairs, "arcgen_pairs": config.arcgen_pairs, "families": config.families}
-    found = collect(config.target, **dict(data), **pairs)
+    paths: dict[str, Any] = dict(data)
+    pairs: dict[str, Any] = {
+        "rearc_pairs": config.rearc_pairs,
+        "arcgen_pairs": config.arcgen_pairs,
+        "families": config.families,
+    }
+    found = collect(config.target, **paths, **pairs)
     print(found.account(), flush=True)
     return found
 
@@ -165,7 +172,15 @@ def trained(
     return True
 
 
-def score(directory: Path, name: str, seconds: float, arguments, tasks, truths, crew) -> None:
+def score(
+    directory: Path,
+    name: str,
+    seconds: float,
+    arguments: argparse.Namespace,
+    tasks: list[Task],
+    truths: dict[str, list[Grid]],
+    crew: Executor,
+) -> None:
     """Leaves the marks of all tasks in the folder, unless they are there."""
     path = directory / f"marks-{seconds:g}s-{len(tasks)}tasks.json"
     if path.is_file():

@@ -12,8 +12,10 @@ and the pairs of RE-ARC. Arithmetic is that of matrix products, attention and co
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 from unittest import mock
 
 import torch
@@ -89,7 +91,7 @@ class _Kept:
     def __enter__(self) -> _Kept:
         whole = torch.Tensor.backward
 
-        def backward(tensor: torch.Tensor, *rest, **named) -> None:
+        def backward(tensor: torch.Tensor, *rest: Any, **named: Any) -> None:
             self.most = max(self.most, self.device.live - self.begun)
             whole(tensor, *rest, **named)
 
@@ -97,11 +99,18 @@ class _Kept:
         self.patch.start()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.patch.stop()
 
 
-def _convolution_backward(gradient, inputs, weight, *rest, out_shape=None, **named) -> int:
+def _convolution_backward(
+    gradient: Sequence[int],
+    inputs: object,
+    weight: Sequence[int],
+    *rest: object,
+    out_shape: object = None,
+    **named: object,
+) -> int:
     """Twice the forward pass. torch's own formula takes a depthwise convolution for a dense one."""
     return 2 * 2 * prod(gradient) * prod(weight[1:])
 

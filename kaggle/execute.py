@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import sys
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -21,7 +22,7 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 class Loud(NotebookClient):
     """Shows what the cells print, while they print it."""
 
-    def output(self, outs, msg, display_id, cell_index):
+    def output(self, outs: Any, msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
         if msg["msg_type"] == "stream":
             print(msg["content"]["text"], end="", flush=True)
         return super().output(outs, msg, display_id, cell_index)

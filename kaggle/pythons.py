@@ -8,6 +8,7 @@ import sys
 import venv
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 from solver.wheels import PYTHONS
 
@@ -55,13 +56,15 @@ def borrowed(folder: Path) -> Path:
         wanted |= {_name(line) for line in distribution.requires or () if "extra ==" not in line} - known
         for top in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
             if not (site / top).exists():
-                (site / top).symlink_to(distribution.locate_file(top))
+                (site / top).symlink_to(cast(Path, distribution.locate_file(top)))
     return folder / "bin" / "python"
 
 
 def _name(requirement: str) -> str:
     """The name at the start of a requirement, as package indexes normalize it."""
-    return re.sub(r"[-_.]+", "-", re.match(r"[A-Za-z0-9._-]+", requirement)[0]).lower()
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name is not None
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
 
 
 def image_environment(python: str, version: str) -> Path:

@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def chosen(arguments) -> dict[str, str]:
+def chosen(arguments: argparse.Namespace) -> dict[str, str]:
     """Version -> interpreter of the Pythons to rehearse under: what --python names, only this one in the short form,
     which borrows this environment's packages, and otherwise all that are found."""
     if arguments.short:
@@ -79,14 +79,14 @@ def chosen(arguments) -> dict[str, str]:
     return {version: arguments.python}
 
 
-def environment(arguments, folder: Path, version: str, interpreter: str) -> Path:
+def environment(arguments: argparse.Namespace, folder: Path, version: str, interpreter: str) -> Path:
     """The interpreter of an environment like the image's."""
     if arguments.short:
         return pythons.borrowed(folder / "venv")
     return pythons.image_environment(interpreter, version)
 
 
-def solve(arguments, folder: Path, packed: pack.Pack, python: Path, cut: list[str]) -> None:
+def solve(arguments: argparse.Namespace, folder: Path, packed: pack.Pack, python: Path, cut: list[str]) -> None:
     """Rehearses the solver's notebook inside `folder`; raises what `main` reports."""
     root = folder / "kaggle"
     solutions = lay_out(root, 3 if arguments.short else arguments.tasks)

@@ -39,8 +39,8 @@ def lay_out(root: Path, count: int) -> Path:
     The tasks: ARC-2's evaluation set, as large as the hidden tasks, then ARC-1's. The solutions stay outside.
     """
     sets = [datasets.load("arc2-eval"), datasets.load("arc1-eval")]
-    tasks = {task.id: task for data in reversed(sets) for task in reversed(data.tasks)}
-    tasks = list(reversed(tasks.values()))
+    by_id = {task.id: task for data in reversed(sets) for task in reversed(data.tasks)}
+    tasks = list(reversed(by_id.values()))
     if count < 10:  # the smallest, for a rehearsal of seconds
         tasks.sort(key=lambda task: (task.largest_side, task.id))
     tasks = tasks[:count]

@@ -7,11 +7,12 @@ import errno
 import os
 import socket
 import sys
+from typing import Any
 
 HERE = {"", "localhost", "0.0.0.0", "::", "::1", socket.gethostname()}
 
 
-def _watch(event, arguments):
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         endpoint, address = arguments
         if endpoint.family not in (socket.AF_INET, socket.AF_INET6) or address is None:
