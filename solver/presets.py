@@ -39,11 +39,17 @@ class SolveConfig:
 
 
 def chosen(
-    kind: str, weights: str, *, steps: int | None = None, views: int | None = None, leave_one_out: bool = False
+    kind: str,
+    weights: str | None = None,
+    *,
+    steps: int | None = None,
+    views: int | None = None,
+    leave_one_out: bool = False,
 ) -> SolveConfig:
-    """The preset for a kind of device, "cpu", "cuda" or "mps", with what the user asked for in it. Apple's GPUs get the
-    one of a CPU until somebody has tried them."""
-    config = replace(gpu() if kind == "cuda" else cpu(), weights=weights, leave_one_out=leave_one_out)
+    """The preset for a kind of device, "cpu", "cuda" or "mps", with what the user asked for in it, or its own
+    weights. Apple's GPUs get the one of a CPU until somebody has tried them."""
+    config = gpu() if kind == "cuda" else cpu()
+    config = replace(config, weights=weights or config.weights, leave_one_out=leave_one_out)
     if steps is not None:
         config = replace(config, adapt=replace(config.adapt, steps=steps))
     if views is not None:
@@ -59,9 +65,10 @@ def cpu() -> SolveConfig:
 
 
 def gpu() -> SolveConfig:
-    """Many tasks at once and all the views."""
+    """Many tasks at once, all the views, and the larger `small` weights with all four loop steps (lab log, 29)."""
     return replace(
         cpu(),
+        weights="small",
         stack=32,
         adapt=AdaptConfig(steps=400, batch=16),
         predict=PredictConfig(views=256, chunk=64),

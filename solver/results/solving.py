@@ -54,7 +54,7 @@ def _eval_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_solving(parser: argparse.ArgumentParser, budget: float | None = None) -> None:
-    parser.add_argument("--weights", default="nano", help=WEIGHTS)
+    parser.add_argument("--weights", help=f"{WEIGHTS} (default: nano on a CPU, small on a GPU)")
     limits = parser.add_mutually_exclusive_group()
     limits.add_argument("--budget", type=duration, default=budget, help="time for everything, e.g. 6m or 11h40m")
     limits.add_argument("--steps", type=int, help="fine-tuning steps a task; the same seed then repeats exactly")
@@ -178,7 +178,7 @@ def _eval(arguments: argparse.Namespace, means: Means) -> int | None:
     config, overlap = _config(arguments, means), arguments.allow_overlap
     trial, scores = _Trial(config, means, data, tasks, piece=arguments.piece, allow_overlap=overlap), []
     if in_pieces:
-        label = Path(arguments.weights).stem.replace(":", "-")
+        label = Path(config.weights).stem.replace(":", "-")
         directory = arguments.resume or arguments.run_dir or Path("runs") / f"eval-{data.name}-{label}"
         return _eval_in_pieces(trial, directory, arguments.seed, go_on=arguments.go_on or arguments.resume is not None)
     for seed in range(arguments.seed, arguments.seed + max(1, arguments.seeds)):

@@ -36,7 +36,7 @@ def dry_run(
     *,
     profile: str = "here",
     budget: float | None = None,
-    weights: str = "nano",
+    weights: str | None = None,
     steps: int | None = None,
     views: int | None = None,
     leave_one_out: bool = False,
@@ -67,7 +67,7 @@ def dry_run(
         raise ValueError(f"{challenges}: holds no task")
     kind = "cuda" if machine_kind.gpu else where.type
     config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out)
-    only = checkpoint.model_of(weights).canvas
+    only = checkpoint.model_of(config.weights).canvas
     sizes = {task.id: task_canvas(task, only) for task in tasks}
     earlier = None if run_as is None else read_run(run_as)
     lanes = _lanes(machine_kind, where, workers, len(tasks))
@@ -88,7 +88,7 @@ def dry_run(
     result = Simulation(simulated, config, machine, lanes, budget).run(deaths)
     plain = Simulation(simulated, config, machine, lanes, budget).run() if result.hit else None
     done = time.monotonic()
-    what = f"{len(tasks)} tasks, weights {weights}, "
+    what = f"{len(tasks)} tasks, weights {config.weights}, "
     what += f"{config.adapt.steps} steps each" if budget is None else f"budget {format_duration(budget)}"
     draw(result, lanes, budget, config.first_share, f"dry run of {what}, {machine_kind.name}", svg)
     parts = [
@@ -143,7 +143,7 @@ def fault(text: str) -> tuple[str, float]:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("challenges", type=Path, metavar="CHALLENGES.json", help="tasks in Kaggle's format")
     parser.add_argument("--profile", default="here", help="l4x4, t4x2, p100, h100, cpu or here (default)")
-    parser.add_argument("--weights", default="nano", help=WEIGHTS)
+    parser.add_argument("--weights", help=f"{WEIGHTS} (default: nano on a CPU, small on a GPU)")
     limits = parser.add_mutually_exclusive_group()
     limits.add_argument("--budget", type=duration, help="time for everything, e.g. 6m or 11h40m")
     limits.add_argument("--steps", type=int, help="fine-tuning steps a task, without a budget")
