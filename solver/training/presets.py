@@ -61,6 +61,7 @@ def nano_gpu() -> TrainConfig:
     beside the rest."""
     return replace(
         nano(),
+        name="nano-gpu",
         batch_cells=262144,
         lr=2e-3,
         ema=0.999,
