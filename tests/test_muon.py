@@ -5,7 +5,10 @@ import copy
 import pytest
 import torch
 
-from solver.training.muon import QUINTIC, ROUNDS, Muon, orthogonalize
+from solver.learn.orthogonal import QUINTIC, ROUNDS, orthogonalize
+from solver.learn.stacked_adamw import ScaledAdamW, StackedAdamW
+from solver.model import MODELS, Network, stack
+from solver.training.muon import Muon
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (16, 40), (40, 16)])
@@ -40,3 +43,35 @@ def test_muon_in_bfloat16_is_torchs_and_goes_on_from_its_state():
     run(muon, ours, gradients[2:])
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [StackedAdamW, ScaledAdamW])
+def test_matrices_of_a_stack_move_as_each_alone_and_as_muon_says(kind):
+    torch.manual_seed(0)
+    start = Network(MODELS["toy"])
+    named = list(start.named_parameters())
+    muon = [p.dim() == 2 and ".blocks." in name for name, p in named]
+    gradients = [[torch.randn(2, *p.shape) for _, p in named] for _ in range(3)]
+    factor = torch.tensor([1.0, 0.5])
+
+    def moved(copies):
+        stacked = stack(start, len(copies))
+        optimizer = kind(stacked, [1e-2] * len(named), 1e9, muon)
+        for step in gradients:
+            for p, gradient in zip(stacked.parameters(), step, strict=True):
+                p.grad = gradient[copies] * (1.0 if optimizer.scale is None else kind.START)
+            optimizer.step(factor[copies])
+        return list(stacked.parameters())
+
+    both, first, second = moved([0, 1]), moved([0]), moved([1])
+    for pair, a, b in zip(both, first, second, strict=True):
+        torch.testing.assert_close(pair, torch.cat([a, b]), rtol=1e-4, atol=1e-6)
+    # The first step alone, of a gradient g: Nesterov leaves its direction, which is all that counts.
+    one = stack(start, 1)
+    for p, gradient in zip(one.parameters(), gradients[0], strict=True):
+        p.grad = gradient[:1] * (1.0 if kind is StackedAdamW else kind.START)
+    kind(one, [1e-2] * len(named), 1e9, muon).step(torch.ones(1))
+    for (_, p), after, gradient, is_matrix in zip(named, one.parameters(), gradients[0], muon, strict=True):
+        if is_matrix:
+            step = 0.2 * max(p.shape) ** 0.5 * orthogonalize(gradient[0], torch.float32)
+            torch.testing.assert_close(after[0], p.detach() - 1e-2 * step, rtol=1e-4, atol=1e-6)

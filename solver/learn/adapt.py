@@ -63,8 +63,10 @@ def adapt(
     begun = clock()
     count, every = len(slots), look_every(device)
     result = working = stack(network, count, device)
-    rates = [config.task_lr if name == "conditioning.tasks" else config.lr for name, _ in working.named_parameters()]
-    optimizer = (ScaledAdamW if dtype == torch.float16 else StackedAdamW)(working, rates, config.clip)
+    named = list(working.named_parameters())
+    rates = [config.task_lr if name == "conditioning.tasks" else config.lr for name, _ in named]
+    muon = [config.optimizer == "muon" and p.dim() == 3 and ".blocks." in name for name, p in named]
+    optimizer = (ScaledAdamW if dtype == torch.float16 else StackedAdamW)(working, rates, config.clip, muon)
     supervision = supervision_of(network.config, config.supervision)
     batches = Batches(slots, size, config, network.config, device)
     progress = SlotProgress(count, config, seconds, begun)

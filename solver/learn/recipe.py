@@ -17,6 +17,7 @@ class AdaptConfig:
     batch: int = 8  # augmented pairs a step and copy
     lr: float = 2e-3  # peak rate of all weights but the task tokens
     task_lr: float = 1e-2  # peak rate of the task tokens
+    optimizer: str = "muon"  # for the blocks' matrices: muon or adamw
     clip: float = 1.0  # largest norm of a copy's gradient
     warmup: int = 5  # steps in which the rates rise
     decay: float = 0.4  # share of the steps in which they fall

@@ -1,5 +1,5 @@
-"""AdamW for a stack of copies, each with a rate, a clipping and a momentum of its own; and, for float16, with a
-loss scale of its own."""
+"""AdamW, and Muon for matrices, for a stack of copies, each with a rate, a clipping and a momentum of its own; and, for
+float16, with a loss scale of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
+from solver.device import training_dtype
+from solver.learn.orthogonal import update
 from solver.model import Network
 
 
@@ -21,19 +23,22 @@ def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:
 
 
 class StackedAdamW:
-    """AdamW without decay. `rates`: the peak rate of every parameter of `stacked`, in order; the gradient of each
-    copy, over all its weights, is clipped to the norm `clip`."""
+    """AdamW without decay. `rates`: the peak rate of every parameter of `stacked`, in order; `muon`: whether it is a
+    matrix that is moved as Muon does (none given: no one is). The gradient of each copy, over all its weights, is
+    clipped to the norm `clip`."""
 
     BETAS, EPS = (0.9, 0.98), 1e-8
     scale: torch.Tensor | None = None
     """What the loss of each copy is to be multiplied by, (N,); None for one."""
 
-    def __init__(self, stacked: Network, rates: Sequence[float], clip: float) -> None:
+    def __init__(self, stacked: Network, rates: Sequence[float], clip: float, muon: Sequence[bool] = ()) -> None:
         self.parameters = list(stacked.parameters())
-        self.peaks, self.clip = list(rates), clip
+        self.peaks, self.clip, self.muon = list(rates), clip, list(muon) or [False] * len(self.parameters)
         self.mean = [torch.zeros_like(p) for p in self.parameters]
-        self.square = [torch.zeros_like(p) for p in self.parameters]
+        self.square = [torch.zeros_like(p[:, :0] if m else p) for p, m in zip(self.parameters, self.muon, strict=True)]
         self.updates = 0
+        device = self.parameters[0].device
+        self.products = training_dtype(device) if device.type == "cuda" else torch.float32
 
     def keep(self, stacked: Network, copies: torch.Tensor) -> None:
         """Goes on with `stacked`, which holds only `copies` (indices) of the stack so far."""
@@ -56,14 +61,21 @@ class StackedAdamW:
         gradients = [g * rows(scale, g) for g in gradients]
         first, second = self.BETAS
         torch._foreach_lerp_(self.mean, gradients, 1 - first)
-        torch._foreach_mul_(self.square, second)
-        torch._foreach_addcmul_(self.square, gradients, gradients, 1 - second)
-        root = torch._foreach_sqrt(self.square)
+        others = [index for index, moved in enumerate(self.muon) if not moved]
+        squares, seen = [self.square[index] for index in others], [gradients[index] for index in others]
+        torch._foreach_mul_(squares, second)
+        torch._foreach_addcmul_(squares, seen, seen, 1 - second)
+        root = torch._foreach_sqrt(squares)
         torch._foreach_div_(root, (1 - second**self.updates) ** 0.5)
         torch._foreach_add_(root, self.EPS)
-        for p, mean, divisor, peak in zip(self.parameters, self.mean, root, self.peaks, strict=True):
-            rate = rows(factor * (peak / (1 - first**self.updates)), p)
-            p.sub_(rate * mean / divisor)
+        divisors = dict(zip(others, root, strict=True))
+        for index, (p, gradient, mean, peak) in enumerate(
+            zip(self.parameters, gradients, self.mean, self.peaks, strict=True)
+        ):
+            if self.muon[index]:
+                p.sub_(rows(factor * peak, p) * update(gradient, mean, first, self.products))
+            else:
+                p.sub_(rows(factor * (peak / (1 - first**self.updates)), p) * mean / divisors[index])
             p.grad = None
 
 
@@ -78,8 +90,8 @@ class ScaledAdamW(StackedAdamW):
     START, FLOOR, CEILING, PATIENCE = 2.0**13, 1.0, 2.0**20, 200
     scale: torch.Tensor
 
-    def __init__(self, stacked: Network, rates: Sequence[float], clip: float) -> None:
-        super().__init__(stacked, rates, clip)
+    def __init__(self, stacked: Network, rates: Sequence[float], clip: float, muon: Sequence[bool] = ()) -> None:
+        super().__init__(stacked, rates, clip, muon)
         first = self.parameters[0]
         self.scale = torch.full((len(first),), self.START, device=first.device)
         self.streak = torch.zeros_like(self.scale)
@@ -103,13 +115,16 @@ class ScaledAdamW(StackedAdamW):
         first, second = self.BETAS
         steps = self.count.clamp(min=1)
         rate, root = factor * fine / (1 - first**steps), (1 - second**steps).sqrt()
-        state = zip(self.parameters, gradients, self.mean, self.square, self.peaks, strict=True)
-        for p, gradient, mean, square, peak in state:
+        state = zip(self.parameters, gradients, self.mean, self.square, self.peaks, self.muon, strict=True)
+        for p, gradient, mean, square, peak, moved in state:
             use = rows(fine, p)
             gradient = torch.where(use, gradient * rows(clip, p), 0.0)
             mean.lerp_(gradient, (1 - first) * use)
-            square.lerp_(gradient.square(), (1 - second) * use)
-            p.sub_(rows(rate * peak, p) * mean / (square.sqrt() / rows(root, p) + self.EPS))
+            if moved:
+                p.sub_(rows(factor * fine * peak, p) * update(gradient, mean, first, self.products))
+            else:
+                square.lerp_(gradient.square(), (1 - second) * use)
+                p.sub_(rows(rate * peak, p) * mean / (square.sqrt() / rows(root, p) + self.EPS))
             p.grad = None
         self.streak = torch.where(fine, self.streak + 1, 0.0)
         grown = self.streak >= self.PATIENCE

@@ -1,4 +1,4 @@
-"""Muon (Jordan et al., 2024: kellerjordan.github.io/posts/muon) with a choice of number type inside.
+"""Muon (Jordan and others, 2024: kellerjordan.github.io/posts/muon) with a choice of number type inside.
 
 `torch.optim.Muon` always multiplies in bfloat16. On a processor that cannot, its products cost more than the whole
 gradient; in float32 they cost a twentieth of it.
@@ -11,27 +11,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-QUINTIC = (3.4445, -4.7750, 2.0315)
-"""Jordan's polynomial: a s + b s^3 + c s^5 brings every singular value s of (0, 1] near 1 within a few rounds."""
-
-ROUNDS = 5
+from solver.learn.orthogonal import update
 
 MOMENTUM = 0.95
-
-
-def orthogonalize(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """The matrix (D, E) with its singular values replaced by some between 0.7 and 1.2, by Newton-Schulz iteration
-    in `dtype`; returned in `dtype`."""
-    a, b, c = QUINTIC
-    x = matrix.to(dtype)
-    tall = x.shape[0] > x.shape[1]
-    if tall:
-        x = x.T
-    x = x / x.norm().clamp(min=1e-7)
-    for _ in range(ROUNDS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -57,6 +39,6 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(matrix)
                 mean = state["momentum_buffer"].lerp_(matrix.grad, 1 - MOMENTUM)
-                update = orthogonalize(matrix.grad.lerp(mean, MOMENTUM), self.dtype)
+                step = update(matrix.grad, mean, MOMENTUM, self.dtype)
                 matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                matrix.add_(update, alpha=-0.2 * max(matrix.shape) ** 0.5 * group["lr"])
+                matrix.add_(step, alpha=-group["lr"])
