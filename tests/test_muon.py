@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from solver.learn.orthogonal import QUINTIC, ROUNDS, orthogonalize
+from solver.learn.orthogonal import FEWER, QUINTIC, ROUNDS, orthogonalize
 from solver.learn.stacked_adamw import ScaledAdamW, StackedAdamW
 from solver.model import MODELS, Network, stack
 from solver.training.muon import Muon
@@ -73,5 +73,5 @@ def test_matrices_of_a_stack_move_as_each_alone_and_as_muon_says(kind):
     kind(one, [1e-2] * len(named), 1e9, muon).step(torch.ones(1))
     for (_, p), after, gradient, is_matrix in zip(named, one.parameters(), gradients[0], muon, strict=True):
         if is_matrix:
-            step = 0.2 * max(p.shape) ** 0.5 * orthogonalize(gradient[0], torch.float32)
+            step = 0.2 * max(p.shape) ** 0.5 * orthogonalize(gradient[0], torch.float32, FEWER)
             torch.testing.assert_close(after[0], p.detach() - 1e-2 * step, rtol=1e-4, atol=1e-6)

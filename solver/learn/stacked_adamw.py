@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from solver.device import training_dtype
-from solver.learn.orthogonal import update
+from solver.learn.orthogonal import FEWER, update
 from solver.model import Network
 
 
@@ -73,7 +73,7 @@ class StackedAdamW:
             zip(self.parameters, gradients, self.mean, self.peaks, strict=True)
         ):
             if self.muon[index]:
-                p.sub_(rows(factor * peak, p) * update(gradient, mean, first, self.products))
+                p.sub_(rows(factor * peak, p) * update(gradient, mean, first, self.products, FEWER))
             else:
                 p.sub_(rows(factor * (peak / (1 - first**self.updates)), p) * mean / divisors[index])
             p.grad = None
@@ -121,7 +121,7 @@ class ScaledAdamW(StackedAdamW):
             gradient = torch.where(use, gradient * rows(clip, p), 0.0)
             mean.lerp_(gradient, (1 - first) * use)
             if moved:
-                p.sub_(rows(factor * fine * peak, p) * update(gradient, mean, first, self.products))
+                p.sub_(rows(factor * fine * peak, p) * update(gradient, mean, first, self.products, FEWER))
             else:
                 square.lerp_(gradient.square(), (1 - second) * use)
                 p.sub_(rows(rate * peak, p) * mean / (square.sqrt() / rows(root, p) + self.EPS))
