@@ -19,8 +19,8 @@ step of `nano` on a CPU core; views are right as often (lab log, 30)."""
 
 
 def orthogonalize(matrices: Tensor, dtype: torch.dtype, rounds: int = ROUNDS) -> Tensor:
-    """A matrix (D, E), or each of a stack (N, D, E), with its singular values replaced by some between 0.7 and 1.2 (after
-    five rounds); computed and returned in `dtype`."""
+    """A matrix (D, E), or each of a stack (N, D, E), with its singular values replaced by some between 0.7 and 1.2
+    (after five rounds); computed and returned in `dtype`."""
     if matrices.dim() == 3 and len(matrices) == 1:
         return orthogonalize(matrices[0], dtype, rounds)[None]
     add: Callable[..., Tensor] = torch.addmm if matrices.dim() == 2 else torch.baddbmm
