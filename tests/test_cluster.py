@@ -1,7 +1,9 @@
 """The same run on a Dask cluster: the same submission as by one process, also when a worker is killed or hangs."""
 
 import json
+import logging
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -24,7 +26,7 @@ from solver.run.workers import Workers
 distributed = pytest.importorskip("distributed", reason="needs Dask: pip install distributed")
 
 from solver.run import cluster_worker  # noqa: E402
-from solver.run.cluster import CONNECT, Cluster  # noqa: E402
+from solver.run.cluster import CONNECT, Cluster, of_death  # noqa: E402
 
 TOY = replace(
     presets.cpu(),
@@ -57,6 +59,8 @@ def dask(tmp_path_factory):
     """A real scheduler, and one worker process with its nanny."""
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     options["resources"] = {"CPU": 1}  # announced, so every job takes it
+    # The nanny is in this process, where a `Cluster` silences Dask; in one of its own it notes what it is asked for.
+    logging.getLogger("distributed.nanny").setLevel(logging.INFO)
     with distributed.LocalCluster(**options, local_directory=str(tmp_path_factory.mktemp("dask"))) as dask:
         yield dask
 
@@ -97,8 +101,11 @@ def test_workers_that_join_and_one_that_is_killed_change_nothing_in_the_file(cha
     assert (start["device"], start["workers"]) == ("cpu", 1)
 
 
-def faulty(network, tasks, job, config, *, fails, hangs, **rest):
-    """Runs in the workers: with one task there is a bug, with another a job does not end the first time."""
+def faulty(network, tasks, job, config, *, fails, hangs, dies, **rest):
+    """Runs in the workers: with one task there is a bug, with another a job does not end the first time, and with a
+    third the worker is killed the first time."""
+    if tasks[0].id == dies and not job.tries:
+        os.kill(os.getpid(), signal.SIGKILL)
     if tasks[0].id == fails:
         raise KeyError("a bug")
     if tasks[0].id == hangs and not job.tries:
@@ -107,9 +114,9 @@ def faulty(network, tasks, job, config, *, fails, hangs, **rest):
 
 
 @pytest.mark.slow
-def test_what_fails_or_hangs_is_tried_again_by_a_fresh_process(challenges, dask, tmp_path, monkeypatch):
+def test_what_fails_hangs_or_is_killed_is_tried_again_by_a_fresh_process(challenges, dask, tmp_path, monkeypatch):
     tasks = challenges.tasks[:3]
-    runner = partial(faulty, fails=tasks[0].id, hangs=tasks[1].id)
+    runner = partial(faulty, fails=tasks[0].id, hangs=tasks[1].id, dies=tasks[2].id)
     monkeypatch.setattr(Workers, "GRACE", 1.0)
     config = replace(TOY, max_copies=1, budget_steps=3)
     with Cluster(dask.scheduler_address, "cpu") as cluster:
@@ -121,6 +128,20 @@ def test_what_fails_or_hangs_is_tried_again_by_a_fresh_process(challenges, dask,
     assert errors == {tasks[0].id: "the worker process died (KeyError: 'a bug'), 2 times"}
     assert {row["task"] for row in rows(tmp_path)} == {task.id for task in tasks}
     assert before - after
+    [killed] = [row["earlier_error"] for row in rows(tmp_path) if row["task"] == tasks[2].id]
+    gone = r"the worker process died \(the Dask worker at tcp://\S+ is gone: it was killed by signal 9\)"
+    assert re.fullmatch(gone, killed)
+
+
+def test_what_a_nanny_notes_of_the_end_of_its_worker():
+    noted = "2026-01-01 00:00:00,000 - distributed.nanny - INFO - "
+    assert of_death(f"{noted}Worker process 12 was killed by signal 9", 12) == "was killed by signal 9"
+    assert of_death(f"{noted}Worker process 12 exited with status 1", 12) == "exited with status 1"
+    memory = f"{noted}Worker tcp://127.0.0.1:34 (pid=12) exceeded 95% memory budget. Restarting..."
+    assert of_death(memory, 12) == "exceeded 95% memory budget"
+    assert of_death(memory, 34) is None
+    assert of_death(f"{noted}Worker process 123 was killed by signal 9", 12) is None
+    assert of_death(f"{noted}Unregistering worker (status=Status.running)", 12) is None
 
 
 @pytest.mark.slow
