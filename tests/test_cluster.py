@@ -1,10 +1,13 @@
 """The same run on a Dask cluster: the same submission as by one process, also when a worker is killed or hangs."""
 
+import contextlib
 import json
 import logging
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -22,6 +25,7 @@ from solver.run.job import run_job
 from solver.run.pipeline import solve
 from solver.run.work import Means, Work
 from solver.run.workers import Workers
+from submission.validate import check
 
 distributed = pytest.importorskip("distributed", reason="needs Dask: pip install distributed")
 
@@ -167,6 +171,47 @@ def test_a_scheduler_that_is_not_there_is_one_line(challenges, tmp_path, capfd, 
         assert said[0].startswith(f"tinyarc: --cluster {address}: {complaint}")
     assert time.monotonic() - begun < 20
     assert not (tmp_path / "run").exists()
+
+
+@contextlib.contextmanager
+def dask_process(what, *options):
+    """A scheduler or a worker as a process of its own, killed at the end."""
+    command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard", *options]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_leaves_a_run_that_goes_on(challenges, tmp_path, capsys, monkeypatch):
+    file, run = tmp_path / "scheduler.json", tmp_path / "run"
+    options = ["--steps", "8", "--views", "8", "--weights", "random:toy", "--device", "cpu"]
+    killed = []  # when
+    with contextlib.ExitStack() as stack:
+        scheduler = stack.enter_context(dask_process("scheduler", "--port", "0", "--scheduler-file", file))
+        while not file.exists():
+            time.sleep(0.05)
+        one = ("--nthreads", "1", "--local-directory", tmp_path, "--scheduler-file", file)
+        stack.enter_context(dask_process("worker", *one))
+
+        def kill(bar, done, *facts):
+            scheduler.kill()
+            killed.append(time.monotonic())
+
+        with monkeypatch.context() as patch:
+            patch.setattr("solver.progress.ProgressBar.show", kill)  # at the first answer
+            assert main(["solve", str(challenges.path), "--run-dir", str(run), "--cluster", str(file), *options]) == 1
+        took = time.monotonic() - killed[0]
+    assert took < 20.0
+    assert capsys.readouterr().err == "tinyarc: no worker process can be started (the scheduler is gone)\n"
+    before = rows(run)
+    assert 0 < len(before) < len(challenges.tasks)
+    check(run / "submission.json", challenges.test_inputs)
+    assert main(["solve", str(challenges.path), "--resume", str(run), "--workers", "1", *options]) == 0
+    assert rows(run)[: len(before)] == before
+    assert len(rows(run)) == len(challenges.tasks)
 
 
 def test_torchrun_is_told_where_to_go(challenges, tmp_path, monkeypatch, capsys):
