@@ -45,9 +45,9 @@ def test_verify_finds_a_planted_overlap(tmp_path, sources):
     clean = checkpoint.save_bundle(tmp_path, "clean", network, card, sources.hashes)
     assert checkpoint.overlaps(clean, data) == {}
     stolen = data.tasks[3]
-    own = np.array(pair_hashes([stolen])[stolen.id], dtype=np.uint64)
-    planted = checkpoint.save_bundle(tmp_path, "planted", network, card, np.concatenate([sources.hashes, own]))
-    assert checkpoint.overlaps(planted, data)[stolen.id] == len(own)
+    hashes = np.array(pair_hashes([stolen])[stolen.id], dtype=np.uint64)
+    planted = checkpoint.save_bundle(tmp_path, "planted", network, card, np.concatenate([sources.hashes, hashes]))
+    assert checkpoint.overlaps(planted, data)[stolen.id] == len(hashes)
 
 
 def test_bundled_weights_load_and_never_saw_a_pair_they_are_scored_on():
