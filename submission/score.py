@@ -8,14 +8,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Score:
-    """What was hit; every share below is in [0, 1] and divides by all there is in the solutions.
+    """What was hit; every share below is in [0, 1] and divides by all there is in the solutions."""
 
-    hits: {task_id: one int per test output}: 0 a miss, 1 hit by attempt 1, 2 hit by attempt 2 only.
-    unscored: ids in the submission that the solutions lack.
-    """
-
-    hits: dict[str, list[int]]
-    unscored: list[str]
+    hits: dict[str, list[int]]  # by task id, for each test output: 0 a miss, 1 hit by attempt 1, 2 by attempt 2 only
+    unscored: list[str]  # ids in the submission that the solutions lack
 
     @property
     def task_mean(self) -> float:

@@ -39,15 +39,15 @@ def write_run(directory, tasks, solutions, recipes, *, rule="count", truth=True,
     document = Document(directory / "submission.json", {task.id: task.test_inputs for task in tasks})
     clock, rows, pools = [1.0] * workers, [], {}
     for number, (task, recipe) in enumerate(zip(tasks, recipes, strict=True)):
-        own = [recipe] * len(task.test_inputs) if isinstance(recipe, str) else recipe
+        names = [recipe] * len(task.test_inputs) if isinstance(recipe, str) else recipe
         worker = number % workers
         started, ended = clock[worker], clock[worker] + 4 + number % 5
         clock[worker] = ended
         spent = {"worker": worker, "started": started, "ended": ended}
-        if "failed" in own:
+        if "failed" in names:
             rows.append({"task": task.id, "copy": 0, "error": "RuntimeError: out of memory <b>", **spent})
             continue
-        answers = zip(own, task.test_inputs, solutions[task.id], strict=True)
+        answers = zip(names, task.test_inputs, solutions[task.id], strict=True)
         for index, (name, grid, output) in enumerate(answers):
             pool = pools[task.id, index] = _pool(RECIPES[name], output)
             if len(pool):
@@ -62,7 +62,7 @@ def write_run(directory, tasks, solutions, recipes, *, rule="count", truth=True,
                 "settled": number % 2 == 0,
                 "adapt_seconds": ended - started - 0.5,
                 "predict_seconds": 0.5,
-                "views": [VIEWS] * len(own),
+                "views": [VIEWS] * len(names),
                 "trace": [_trace(output, number) for output in solutions[task.id]],
                 **spent,
             }

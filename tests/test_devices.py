@@ -79,7 +79,7 @@ def test_a_card_this_torch_was_not_built_for_is_left_alone(monkeypatch):
     with pytest.raises(ValueError, match="not built for sm_60"):
         pick_device("cuda")
     for capability, built in (((7, 5), True), ((8, 9), True), ((7, 0), False), ((12, 1), True), ((10, 0), False)):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, own=capability: own)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
         assert has_kernels(GPU) == built
 
 

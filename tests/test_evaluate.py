@@ -73,8 +73,8 @@ def test_groups_add_up(run):
         assert total == pytest.approx(9 * found.score.value)
     supports = {group.label: group for group in found.breakdown["supports"]}
     for label, group in supports.items():
-        own = [r for r in found.results if r.supports == int(label)]
-        assert group.score == mean_share([r.share for r in own])
+        members = [r for r in found.results if r.supports == int(label)]
+        assert group.score == mean_share([r.share for r in members])
     text = format_evaluation(found)
     assert "38.9%" in text
     assert "3 hit, 3 near misses, 1 missed, 2 left with the fallback answer" in text
@@ -154,8 +154,8 @@ def test_a_replay_reproduces_the_submission(rule, tasks, tmp_path):
     assert list(again) == list(run.attempts)
     for task_id, pairs in run.attempts.items():
         assert [[g.tolist() for g in pair] for pair in again[task_id]] == [[g.tolist() for g in p] for p in pairs]
-    own = next(row for row in replay(run) if row.rule == rule)
-    assert (own.changed, own.inputs) == (0, 10)
+    replayed = next(row for row in replay(run) if row.rule == rule)
+    assert (replayed.changed, replayed.inputs) == (0, 10)
 
 
 def test_rules_by_hand(run):

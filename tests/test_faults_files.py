@@ -184,9 +184,9 @@ def repeated_keys():
         yield Case("repeated id", again.encode(), (repr(victim), "more than once"), good, ids)
     for key, place in (("train", ""), ("test", ""), ("input", "support 1"), ("output", "support 1")):
         victim = ids[1]
-        own = json.dumps(GOOD[victim])
-        spoiled = own.replace(f'"{key}":', f'"{key}": [], "{key}":', 1)
-        content = text.replace(own, spoiled).encode()
+        written = json.dumps(GOOD[victim])
+        spoiled = written.replace(f'"{key}":', f'"{key}": [], "{key}":', 1)
+        content = text.replace(written, spoiled).encode()
         words = (repr(victim), place, f"'{key}'", "more than once")
         yield Case(f"repeated {key}", content, words, [i for i in ids if i != victim], ids)
 
@@ -214,9 +214,9 @@ def broken_bytes(rng):
     for name, (value, shown) in VALUES.items():
         yield Case(f"{name} as file", value, ("holds no tasks" if value == {} else shown,))
     digits = str(GOOD[list(GOOD)[0]]["train"][0]["input"][0][0]).encode()
-    many = data[:first] + b"9" * 5000 + data[first + len(digits) :]
+    longer = data[:first] + b"9" * 5000 + data[first + len(digits) :]
     good = list(GOOD)[1:]
-    yield Case("a colour of 5000 digits", many, (repr(list(GOOD)[0]), "row 1, column 1 holds"), good, list(GOOD))
+    yield Case("a colour of 5000 digits", longer, (repr(list(GOOD)[0]), "row 1, column 1 holds"), good, list(GOOD))
 
 
 def cases():

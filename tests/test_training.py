@@ -1,7 +1,10 @@
 """Training: the batches, checkpoints that continue bit for bit, and bundles that load as they were saved."""
 
+import itertools
 import os
+import re
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,9 +45,9 @@ def test_verify_finds_a_planted_overlap(tmp_path, sources):
     clean = checkpoint.save_bundle(tmp_path, "clean", network, card, sources.hashes)
     assert checkpoint.overlaps(clean, data) == {}
     stolen = data.tasks[3]
-    own = np.array(pair_hashes([stolen])[stolen.id], dtype=np.uint64)
-    planted = checkpoint.save_bundle(tmp_path, "planted", network, card, np.concatenate([sources.hashes, own]))
-    assert checkpoint.overlaps(planted, data)[stolen.id] == len(own)
+    hashes = np.array(pair_hashes([stolen])[stolen.id], dtype=np.uint64)
+    planted = checkpoint.save_bundle(tmp_path, "planted", network, card, np.concatenate([sources.hashes, hashes]))
+    assert checkpoint.overlaps(planted, data)[stolen.id] == len(hashes)
 
 
 def test_bundled_weights_load_and_never_saw_a_pair_they_are_scored_on():
@@ -154,6 +157,22 @@ def test_the_same_command_begins_goes_on_and_ends(tmp_path, sources, monkeypatch
     monkeypatch.undo()
     bundle.path.unlink()  # killed before the bundle was written
     assert again(None).card["sha256"] == bundle.card["sha256"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_training_shows_how_far_it_is_on_a_terminal_only(tmp_path, sources, monkeypatch, capsys, terminal):
+    torch.set_num_threads(1)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    trainer = Trainer(replace(toy(), batch_cells=256), sources, CPU)
+    seconds = itertools.count(0.0, 3.0)
+    assert train(trainer, Limit(steps=4), tmp_path, clock=lambda: next(seconds))
+    said = capsys.readouterr()
+    assert [line.split()[:2] for line in said.out.splitlines()] == [["step", "4"]]
+    shown = said.err.split("\r")[-1].strip()
+    if terminal:
+        assert re.fullmatch(r"toy +75% \|.*\| \S+ gone, \S+ left, loss \d+\.\d{3}, \d+ samples/s", shown)
+    else:
+        assert not shown
 
 
 def test_a_warm_up_changes_nothing(sources):

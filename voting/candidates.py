@@ -15,26 +15,19 @@ GridKey = tuple[tuple[int, ...], bytes]  # shape and cells
 
 @dataclass(eq=False)
 class Candidate:
-    """One answer to one test input.
+    """One answer to one test input. The sums are over the views that gave it."""
 
-    grid: uint8 (H, W), colours 0-9, read-only.
-    views: how many views gave it (0 when it was only scored).
-    log_prob_sum: over those views, the sum of the view's mean log-probability per cell.
-    confidence_sum: over those views, the sum of exp(mean log-probability per cell), in (0, views].
-    halt_sum: over those views, the sum of the probability of being exact that the network gave its answer, in
-        [0, views]; 0 where the network does not say.
-    likelihoods: (sum, views) for each fine-tuned copy that scored it: the log-likelihood of the whole grid
-        summed over that many of the copy's views.
-    opinions: {name of a solver: how much its word for this grid weighs}, where answers of several solvers were put
-        together; see `voting.opinions`.
-    """
-
-    grid: np.ndarray
-    views: int = 0
-    log_prob_sum: float = 0.0
-    confidence_sum: float = 0.0
+    grid: np.ndarray  # uint8 (H, W), colours 0-9, read-only
+    views: int = 0  # how many views gave it; 0 when it was only scored
+    log_prob_sum: float = 0.0  # of the view's mean log-probability per cell
+    confidence_sum: float = 0.0  # of exp(mean log-probability per cell), in (0, views]
+    # Of the probability of being exact that the network gave its answer, in [0, views]; 0 where it does not say.
     halt_sum: float = 0.0
+    # (sum, views) for each fine-tuned copy that scored it: the log-likelihood of the whole grid, summed over that many
+    # of the copy's views.
     likelihoods: list[tuple[float, int]] = field(default_factory=list)
+    # By name of a solver, how much its word for this grid weighs, where answers of several solvers were put together;
+    # see `voting.opinions`.
     opinions: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -48,19 +48,13 @@ class DataSet:
 
 @dataclass(frozen=True, eq=False)
 class PackedPairs:
-    """P pairs of grids as flat arrays, so that hundreds of thousands cost no Python objects.
+    """P pairs of grids as flat arrays, so that hundreds of thousands cost no Python objects."""
 
-    ids: (T,) str, task ids. task: (P,) uint16, index into ids.
-    shapes: (P, 4) uint8, the sides in cells: in_h, in_w, out_h, out_w.
-    cells: (N,) uint8; a pair is the input's cells row by row, then the output's; there may be gaps.
-    offsets: (P,) int64, where each pair begins in cells.
-    """
-
-    ids: np.ndarray
-    task: np.ndarray
-    shapes: np.ndarray
-    cells: np.ndarray
-    offsets: np.ndarray
+    ids: np.ndarray  # (T,) str, task ids
+    task: np.ndarray  # (P,) uint16, index into ids
+    shapes: np.ndarray  # (P, 4) uint8, the sides in cells: in_h, in_w, out_h, out_w
+    cells: np.ndarray  # (N,) uint8; a pair is the input's cells row by row, then the output's; there may be gaps
+    offsets: np.ndarray  # (P,) int64, where each pair begins in cells
 
     def __len__(self) -> int:
         return len(self.shapes)

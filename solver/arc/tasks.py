@@ -47,19 +47,15 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Challenges:
-    """A challenges file as read.
+    """A challenges file as read."""
 
-    tasks: the valid ones, in file order. errors: what is wrong with each of the others, by id.
-    test_inputs: for every id of the file, bad ones too, a grid for each test (at least one); a 1x1 zero grid
-    stands in for one that is missing or bad, so that a complete submission can always be made.
-    sha256: hex digest of the file's bytes. path: where the file was read from.
-    """
-
-    tasks: list[Task]
-    errors: dict[str, TaskError]
+    tasks: list[Task]  # the valid ones, in file order
+    errors: dict[str, TaskError]  # what is wrong with each of the others, by id
+    # For every id of the file, bad ones too, a grid for each test (at least one); a 1x1 zero grid stands in for one
+    # that is missing or bad, so that a complete submission can always be made.
     test_inputs: dict[str, list[Grid]]
-    sha256: str
-    path: Path
+    sha256: str  # hex digest of the file's bytes
+    path: Path  # where the file was read from
 
 
 def load_challenges(path: str | Path, keep_going: bool = False) -> Challenges:

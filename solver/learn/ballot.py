@@ -17,18 +17,14 @@ from voting import Pool
 
 @dataclass(frozen=True, eq=False)
 class Ballot:
-    """The answers of V views to one test input after one loop step.
+    """The answers of V views to one test input after one loop step."""
 
-    grids: the K different answers, first seen first. votes: int64 (V,), which of them a view gave, -1 where its
-    canvas was no grid. log_prob: float64 (V,), mean nats per cell of that answer, 0 where there is none.
-    likelihood: float64 (K, V), nats, of every answer under every view. halt: float64 (V,), the probability of being
-    exact that the network gives its last answer; None for a network without a halting head, and for earlier steps.
-    """
-
-    grids: list[Grid]
-    votes: np.ndarray
-    log_prob: np.ndarray
-    likelihood: np.ndarray
+    grids: list[Grid]  # the K different answers, first seen first
+    votes: np.ndarray  # int64 (V,), which of them a view gave, -1 where its canvas was no grid
+    log_prob: np.ndarray  # float64 (V,), mean nats per cell of that answer, 0 where there is none
+    likelihood: np.ndarray  # float64 (K, V), nats, of every answer under every view
+    # float64 (V,), the probability of being exact that the network gives its last answer; None for a network without a
+    # halting head, and for earlier steps.
     halt: np.ndarray | None = None
 
     def pool(self, views: slice = slice(None), scored: int = 64) -> Pool:

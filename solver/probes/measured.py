@@ -17,13 +17,12 @@ from voting import Pool, two_attempts
 
 @dataclass(frozen=True)
 class Marks:
-    """One task under one arm, shares in [0, 1]: of its outputs hit by either attempt (`both`), by attempt 1
-    (`first`) and by any candidate (`oracle`), and of the single views that gave the exact output (`views`)."""
+    """One task under one arm, shares in [0, 1]."""
 
-    both: float = 0.0
-    first: float = 0.0
-    oracle: float = 0.0
-    views: float = 0.0
+    both: float = 0.0  # of its outputs hit by either attempt
+    first: float = 0.0  # of its outputs hit by attempt 1
+    oracle: float = 0.0  # of its outputs hit by any candidate
+    views: float = 0.0  # of the single views that gave the exact output
 
 
 def mark(pools: Sequence[Pool], inputs: Sequence[Grid], outputs: Sequence[Grid], rule: str) -> Marks:
@@ -39,13 +38,13 @@ def mark(pools: Sequence[Pool], inputs: Sequence[Grid], outputs: Sequence[Grid],
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What the workers brought back. arms: {task id: {key: arm}}, without the tasks in `errors` {id: why}."""
+    """What the workers brought back."""
 
     sample: Sample
-    rule: str
-    scored: int
-    arms: dict[str, dict[Key, Arm]]
-    errors: dict[str, str]
+    rule: str  # by which views vote
+    scored: int  # candidates, the most frequent ones, that get a likelihood
+    arms: dict[str, dict[Key, Arm]]  # by task id, without those in `errors`, and by key
+    errors: dict[str, str]  # by task id, why it failed
 
     @property
     def keys(self) -> list[Key]:

@@ -15,23 +15,18 @@ from solver.run.read import Run
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs on the tasks that both were scored on.
+    """Two runs on the tasks that both were scored on."""
 
-    first, second: Kaggle's score of each. difference: second less first, bootstrapped over tasks in pairs.
-    gained, lost: ids of tasks that only the second run, or only the first, fully solved. p_value: McNemar's
-    exact test on these. both, neither: how many tasks both runs solved, and how many neither.
-    """
-
-    names: tuple[str, str]
-    tasks: int
-    first: Estimate
-    second: Estimate
-    difference: Estimate
-    gained: list[str]
-    lost: list[str]
-    both: int
-    neither: int
-    p_value: float
+    names: tuple[str, str]  # of the runs
+    tasks: int  # how many there are
+    first: Estimate  # Kaggle's score of the first run
+    second: Estimate  # and of the second
+    difference: Estimate  # second less first, bootstrapped over tasks in pairs
+    gained: list[str]  # ids of tasks that only the second run fully solved
+    lost: list[str]  # ids of tasks that only the first run fully solved
+    both: int  # tasks that both runs fully solved
+    neither: int  # tasks that neither did
+    p_value: float  # McNemar's exact test on those gained and lost
 
 
 def compare(first: Run, second: Run) -> Comparison:

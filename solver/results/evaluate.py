@@ -25,39 +25,32 @@ STATUS_NAMES = {
 
 @dataclass(frozen=True)
 class Group:
-    """Tasks with something in common, and their scores. seconds: mean of one worker, None if none ran."""
+    """Tasks with something in common, and their scores."""
 
-    label: str
-    tasks: int
-    score: Estimate
+    label: str  # what they have in common
+    tasks: int  # how many there are
+    score: Estimate  # this and the next two as in `Evaluation`
     solved: Estimate
     oracle: Estimate
-    seconds: float | None
+    seconds: float | None  # of one worker a task, the mean; None if none ran
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of a run over all tasks whose truth is known; every one a share with its 95% interval.
+    """The scores of a run over all tasks whose truth is known; every one a share with its 95% interval. `outputs` and
+    `solved` have Wilson's interval; the others are bootstrapped over tasks."""
 
-    score: Kaggle's: the mean over tasks of the share of outputs hit. outputs: the share of outputs hit.
-    solved: the share of tasks with every output hit. first: `score`, had only attempt 1 been submitted.
-    oracle: `score`, had every candidate of the pools been submitted.
-    `outputs` and `solved` have Wilson's interval; the others are bootstrapped over tasks.
-    breakdown: {what the tasks are grouped by: its groups}. seconds: mean of one worker a task.
-    seen: how many of the run's tasks the weights were trained on, as the run recorded it.
-    """
-
-    name: str
-    results: list[TaskResult]
-    unscored: int
-    score: Estimate
-    outputs: Estimate
-    solved: Estimate
-    first: Estimate
-    oracle: Estimate
-    breakdown: dict[str, list[Group]]
-    seconds: float | None
-    seen: int
+    name: str  # of the run
+    results: list[TaskResult]  # of the tasks that are scored
+    unscored: int  # tasks without a known truth
+    score: Estimate  # Kaggle's: the mean over tasks of the share of outputs hit
+    outputs: Estimate  # the share of outputs hit
+    solved: Estimate  # the share of tasks with every output hit
+    first: Estimate  # `score`, had only attempt 1 been submitted
+    oracle: Estimate  # `score`, had every candidate of the pools been submitted
+    breakdown: dict[str, list[Group]]  # by what the tasks are grouped by
+    seconds: float | None  # of one worker a task, the mean; None if none ran
+    seen: int  # how many of the run's tasks the weights were trained on, as the run recorded it
 
     @property
     def statuses(self) -> dict[str, int]:

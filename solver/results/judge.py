@@ -23,36 +23,26 @@ _Job = tuple[int, int | None, float | None, float | None]
 
 @dataclass(frozen=True)
 class Answer:
-    """How one test output was answered.
+    """How one test output was answered."""
 
-    hit: 0 a miss, 1 hit by attempt 1, 2 hit by attempt 2 only; None where the truth is not known.
-    covered: the truth is among the candidates of the pool.
-    near: a miss, but the truth was a candidate, or a candidate that was submitted has the right shape and at
-        most NEAR of its cells wrong.
-    fallback: no view gave a grid, so the answer is the fallback.
-    """
-
-    hit: int | None
-    covered: bool
+    hit: int | None  # 0 a miss, 1 hit by attempt 1, 2 hit by attempt 2 only; None where the truth is not known
+    covered: bool  # the truth is among the candidates of the pool
+    # A miss, but the truth was a candidate, or a candidate that was submitted has the right shape and at most NEAR of
+    # its cells wrong.
     near: bool
-    fallback: bool
+    fallback: bool  # no view gave a grid, so the answer is the fallback
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One task of a run.
-
-    canvas: its side in cells, None if the network never answered. size_rule: a name in solver.arc.expected.RULES, and
-    supports: how many; UNKNOWN and 0 for a task that could not be read.
-    seconds: of one worker, shared evenly among the tasks that a job stacked; None if it was never run.
-    """
+    """One task of a run."""
 
     id: str
-    canvas: int | None
-    size_rule: str
-    supports: int
-    answers: tuple[Answer, ...]
-    seconds: float | None
+    canvas: int | None  # its side in cells, None if the network never answered
+    size_rule: str  # a name in solver.arc.expected.RULES; UNKNOWN for a task that could not be read
+    supports: int  # how many; 0 for a task that could not be read
+    answers: tuple[Answer, ...]  # one a test output
+    seconds: float | None  # of one worker, shared evenly among the tasks that a job stacked; None if it was never run
 
     @property
     def share(self) -> float:

@@ -50,14 +50,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Merged:
-    """What came of it. sure: test inputs whose first attempt our views kept; of `inputs`. firsts, seconds: how many
-    attempts each solver gave, alone or with others, in the order of the sources."""
+    """What came of it."""
 
-    directory: Path
-    inputs: int
-    sure: int
-    firsts: tuple[int, ...]
-    seconds: tuple[int, ...]
+    directory: Path  # the run folder that was made
+    inputs: int  # test inputs
+    sure: int  # those whose first attempt our views kept
+    firsts: tuple[int, ...]  # first attempts that each source gave, alone or with others, in their order
+    seconds: tuple[int, ...]  # second attempts, the same
 
 
 def open_sources(texts: Sequence[str]) -> list[Source]:

@@ -15,19 +15,14 @@ from voting import ALL_RULES, RULES, two_attempts
 
 @dataclass(frozen=True)
 class Replay:
-    """One rule's vote on a run.
+    """One rule's vote on a run. The scores are None where the run has no solutions."""
 
-    first, both: mean over tasks of the share of outputs hit by attempt 1, and by either; oracle: by any
-    candidate. All three None where the run has no solutions.
-    changed: test inputs whose two attempts differ, also in order, from those the run submitted; of `inputs`.
-    """
-
-    rule: str
-    first: Estimate | None
-    both: Estimate | None
-    oracle: Estimate | None
-    changed: int
-    inputs: int
+    rule: str  # its name
+    first: Estimate | None  # mean over tasks of the share of outputs hit by attempt 1
+    both: Estimate | None  # the same, hit by either attempt
+    oracle: Estimate | None  # the same, hit by any candidate
+    changed: int  # test inputs whose two attempts differ, also in order, from those the run submitted
+    inputs: int  # test inputs in all
 
 
 def replayed_attempts(run: Run, rule: str) -> Attempts:

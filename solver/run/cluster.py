@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import re
 import threading
 import time
 import uuid
@@ -33,6 +34,10 @@ from solver.weights import checkpoint
 
 CONNECT = 5.0
 """Seconds for a scheduler to answer."""
+OBITUARY = 1.0
+"""Seconds for a nanny to tell what its worker died of."""
+NOTES = 100
+"""Last lines of a nanny's log in which that is looked for."""
 
 
 class Cluster:
@@ -139,6 +144,21 @@ class Cluster:
             self.restarts.append(threading.Thread(target=end, daemon=True))
             self.restarts[-1].start()
 
+    def obituary(self, place: str, pid: int) -> str:
+        """What the nanny at a place has noted of the end of its worker process, such as `was killed by signal 9`; empty
+        if it does not tell at once."""
+        found: list[str] = []
+        until = time.monotonic() + OBITUARY
+        with contextlib.suppress(Exception):  # of Dask: the nanny may be gone with its worker, or the scheduler
+            while not found and (left := until - time.monotonic()) > 0:
+                # The scheduler hands the question on to whatever is at that address.
+                ask = partial(self.client.scheduler.worker_logs, n=NOTES, workers=[place])
+                newest_first = self.client.sync(ask, callback_timeout=left)[place]
+                found = [said for _, line in reversed(newest_first) if (said := of_death(line, pid))]
+                if not found:
+                    time.sleep(min(0.1, left))
+        return ", ".join(found)
+
     def _forget(self) -> None:
         """Lets the workers drop what they keep of the run before."""
         if self.payload is not None and (workers := list(self.places.values())):
@@ -176,6 +196,12 @@ class Cluster:
                 self.places = self._look()
             if set(self.places) - self.known - self.refused:
                 self.bell.send_bytes(b"!")
+
+
+def of_death(line: str, pid: int) -> str | None:
+    """What a line of a nanny's log says of the end of the process `pid`; None if it is about anything else."""
+    said = re.search(rf"\b(?:process |pid=){pid}\b\)? ((?:was killed|exited|exceeded) .*?)\.?(?: Restarting.*)?$", line)
+    return said[1] if said else None
 
 
 def _connect(address: str) -> Any:

@@ -48,6 +48,8 @@ class Leader(Protocol):
 
     def restart(self, place: str, address: str) -> None: ...
 
+    def obituary(self, place: str, pid: int) -> str: ...
+
 
 class ClusterProcess:
     """A `solver.run.process.WorkerProcess`: what runs at one place of a cluster, until it fails. OSError if the place
@@ -61,6 +63,7 @@ class ClusterProcess:
             cluster.known.discard(place)
             raise ConnectionError(f"{place}: is gone")
         self.cluster, self.place, self.address = cluster, place, ""
+        self.pid: int | None = None  # of the worker, once it has said so
         self.channel, self.bell = multiprocessing.Pipe(duplex=False)
         self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # None: there will be none
@@ -93,7 +96,9 @@ class ClusterProcess:
                 payload = self.cluster.payload
                 assert payload is not None
                 [sent] = self.cluster.client.scatter([payload], workers=[self.address], hash=False)
-                if complaint := self.cluster.complaint(self._ask(cluster_worker.load, sent)):
+                there = self._ask(cluster_worker.load, sent)
+                self.pid = there.pid
+                if complaint := self.cluster.complaint(there):
                     self.cluster.refuse(self.place, complaint)
                     raise _Gone(complaint)
                 takes = self._ask(cluster_worker.announced)
@@ -122,7 +127,9 @@ class ClusterProcess:
         if self.cluster.gone:
             self._end("the scheduler is gone")
         if self.cluster.places.get(self.place) != self.address:
-            self._end(f"the Dask worker at {self.address} is gone", killed=True)
+            has_nanny = self.place != self.address
+            why = self.cluster.obituary(self.place, self.pid) if has_nanny and self.pid is not None else ""
+            self._end(f"the Dask worker at {self.address} is gone" + (f": it {why}" if why else ""), killed=True)
 
     def _appear(self) -> None:
         """Waits until there is a worker at this place."""

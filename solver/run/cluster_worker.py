@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,7 @@ class About:
     kind: str  # cpu or cuda
     device: str  # by name
     dtype: str  # of the activations
+    pid: int  # on its machine
 
 
 def about(device: str) -> About:
@@ -40,6 +42,7 @@ def about(device: str) -> About:
         kind=where.type,
         device=device_name(where),
         dtype=str(compute_dtype(where)).removeprefix("torch."),
+        pid=os.getpid(),
     )
 
 

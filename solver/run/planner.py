@@ -24,17 +24,16 @@ def stack_size(config: SolveConfig, size: int, tasks: int, workers: int) -> int:
 
 @dataclass
 class _State:
-    """What is known of one task. `copies` counts those begun; `agreement` is the share of the views that gave its
-    best candidate; `steps` are those of its longest copy."""
+    """What is known of one task."""
 
     task_id: str
-    size: int
-    copies: int = 0
-    running: bool = False
-    answered: bool = False
-    agreement: float = 0.0
-    failures: int = 0
-    steps: int = 0
+    size: int  # side of its canvas, in cells
+    copies: int = 0  # those begun
+    running: bool = False  # whether a worker has it now
+    answered: bool = False  # whether anything was heard of it, be it an error
+    agreement: float = 0.0  # share of the views that gave its best candidate
+    failures: int = 0  # copies that ended with an error
+    steps: int = 0  # those of its longest copy
 
 
 class Planner:

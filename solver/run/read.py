@@ -17,23 +17,16 @@ from voting import Pool, load_pools
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run, finished or not, as its folder stood when it was read.
-
-    config: the object in config.json, see `solver.run.record`.
-    challenges: the tasks that were given, bad ones too.
-    attempts: {task_id: [(attempt 1, attempt 2) per test input]}, uint8 grids, for every id of the challenges.
-    pools: {(task_id, test_index): pool}, test_index from 0, for every test input that got views.
-    log: {task_id: its rows of log.jsonl, oldest first}, see `solver.run.log`.
-    solutions: {task_id: [output per test input]} for the tasks of the challenges whose truth is known; None
-        where the folder has no solutions.
-    """
+    """One run, finished or not, as its folder stood when it was read."""
 
     directory: Path
-    config: Record
-    challenges: Challenges
+    config: Record  # the object in config.json, see `solver.run.record`
+    challenges: Challenges  # the tasks that were given, bad ones too
+    # {task_id: [(attempt 1, attempt 2) per test input]}, uint8 grids, for every id of the challenges.
     attempts: Attempts
-    pools: dict[tuple[str, int], Pool]
-    log: dict[str, list[LogRow]]
+    pools: dict[tuple[str, int], Pool]  # by task id and test index, from 0; for every test input that got views
+    log: dict[str, list[LogRow]]  # by task id its rows of log.jsonl, oldest first, see `solver.run.log`
+    # {task_id: [output per test input]} for the tasks whose truth is known; None where the folder has no solutions.
     solutions: dict[str, list[Grid]] | None
 
     @property

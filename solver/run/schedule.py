@@ -67,14 +67,13 @@ class Speeds:
 
 @dataclass(frozen=True)
 class Job:
-    """Tasks of one canvas `size`, adapted as one stack: their copy number `copy`, in `seconds` of wall time (None:
-    as long as it takes). `tries` counts the workers that died of it."""
+    """One copy each of some tasks, adapted as one stack."""
 
-    task_ids: tuple[str, ...]
-    size: int
-    copy: int = 0
-    seconds: float | None = None
-    tries: int = 0
+    task_ids: tuple[str, ...]  # of one canvas size
+    size: int  # side of that canvas, in cells
+    copy: int = 0  # number of the copy, the same for all of them
+    seconds: float | None = None  # of wall time; None: as long as it takes
+    tries: int = 0  # workers that died of it
 
 
 class Schedule(Protocol):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
+from solver.progress import ProgressBar, say
 from solver.training.pretrain import Trainer
 from submission.files import write_whole
 
@@ -37,7 +37,7 @@ def train(
     directory: Path,
     *,
     piece: float | None = None,
-    log: Callable[[str], None] = tqdm.write,
+    log: Callable[[str], None] = say,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
     """Trains until `limit`, or for `piece` seconds of it, writing `latest.pt` as it goes and `undecayed.pt` where
@@ -52,33 +52,30 @@ def train(
     validated = saved = begun
     recent: list[torch.Tensor] = []
     kept = limit.progress(trainer.step, trainer.seconds) > 1.0 - config.decay
-    layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
-    hidden = None if world.leads else True  # None: shown on a terminal only
-    bar = tqdm(total=1000, desc=config.name, dynamic_ncols=True, bar_format=layout, disable=hidden)
     shown = begun
-    while (progress := world.agree(limit.progress(trainer.step, trainer.seconds))) < 1.0:
-        if world.leads and not kept and progress >= 1.0 - config.decay:
-            save(trainer, directory / "undecayed.pt")
-            kept = True
-        if world.agree(piece is not None and time.monotonic() - started >= piece):
-            break
-        recent.append(trainer.train_step(progress))
-        now = clock()
-        trainer.seconds = before + now - begun
-        if world.leads and now - shown > 2.0:
-            rate = trainer.samples / trainer.seconds
-            bar.set_postfix_str(f"loss {float(recent[-1]):.3f}, {rate:.0f} samples/s", refresh=False)
-            bar.update(int(1000 * progress) - bar.n)
-            shown = now
-        if world.leads and now - validated > config.validate_seconds:
-            rows.append(_row(trainer, recent, trainer.loops(progress)))
-            recent.clear()
-            log(_line(rows[-1]))
-            validated = clock()
-        if world.leads and now - saved > config.checkpoint_seconds:
-            save(trainer, directory / "latest.pt")
-            saved = clock()
-    bar.close()
+    layout = f"{config.name} {{percentage:3.0f}}% |{{bar}}| {{elapsed}} gone, {{remaining}} left{{postfix}}"
+    with ProgressBar(1000, layout=layout, hidden=not world.leads) as bar:
+        while (progress := world.agree(limit.progress(trainer.step, trainer.seconds))) < 1.0:
+            if world.leads and not kept and progress >= 1.0 - config.decay:
+                save(trainer, directory / "undecayed.pt")
+                kept = True
+            if world.agree(piece is not None and time.monotonic() - started >= piece):
+                break
+            recent.append(trainer.train_step(progress))
+            now = clock()
+            trainer.seconds = before + now - begun
+            if bar.live and now - shown > 2.0:
+                rate = trainer.samples / trainer.seconds
+                bar.show(int(1000 * progress), f"loss {float(recent[-1]):.3f}", f"{rate:.0f} samples/s")
+                shown = now
+            if world.leads and now - validated > config.validate_seconds:
+                rows.append(_row(trainer, recent, trainer.loops(progress)))
+                recent.clear()
+                log(_line(rows[-1]))
+                validated = clock()
+            if world.leads and now - saved > config.checkpoint_seconds:
+                save(trainer, directory / "latest.pt")
+                saved = clock()
     if world.leads:
         rows.append(_row(trainer, recent, trainer.loops(progress)))
         log(_line(rows[-1]))

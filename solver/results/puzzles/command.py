@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from solver import presets
+from solver.arc.datasets import DataSet
 from solver.device import pick_device, prepare, worker_devices
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.results.evaluate import format_evaluation
-from solver.results.intervals import wilson
+from solver.results.intervals import Estimate, wilson
 from solver.results.puzzles.trained import Outcome, run_puzzle
 from solver.results.trial import run_trial
 from solver.run.folder import new_directory
@@ -59,9 +61,40 @@ def _run(arguments: argparse.Namespace) -> None:
         if (value := getattr(arguments, option)) is not None and value < 1:
             raise ValueError(f"--{option} {value}: must be at least 1")
     if name in FEW_SHOT:
-        _few_shot(arguments, FEW_SHOT[name])
+        _check_few_shot(arguments)
+        solve_few_shot(
+            FEW_SHOT[name],
+            tasks=arguments.test,
+            weights=arguments.weights or "nano",
+            steps=arguments.steps,
+            budget=arguments.budget,
+            device=arguments.device,
+            workers=arguments.workers,
+            seed=arguments.seed,
+            run_dir=arguments.run_dir,
+        )
         return
-    _trained(arguments)
+    if arguments.weights is not None or arguments.workers is not None:
+        raise ValueError(f"--{'workers' if arguments.weights is None else 'weights'} is for few-shot puzzles")
+    asked = puzzle(name, **{key: getattr(arguments, key) for key in ("size", "moves", "digits", "hard")})
+    train_on(
+        asked,
+        arguments.system or "nano",
+        Limit(steps=arguments.steps) if arguments.steps else Limit(seconds=arguments.budget or asked.seconds),
+        device=arguments.device,
+        seed=arguments.seed,
+        tested=arguments.test or 1000,
+        amount=arguments.examples,
+        clock=time.process_time if arguments.processor_time else time.monotonic,
+        run_dir=arguments.run_dir,
+    )
+
+
+def _check_few_shot(arguments: argparse.Namespace) -> None:
+    """ValueError for an option that is for puzzles that a network is trained on."""
+    for option in ("system", "size", "moves", "digits", "hard", "examples"):
+        if getattr(arguments, option) is not None:
+            raise ValueError(f"--{option} is not for {arguments.name}")
 
 
 def listing() -> str:
@@ -72,27 +105,26 @@ def listing() -> str:
     return "\n".join([*aligned(columns, rows, left=columns), "", f"systems: {', '.join(SYSTEMS)}"])
 
 
-def _trained(arguments: argparse.Namespace) -> None:
-    if arguments.weights is not None or arguments.workers is not None:
-        raise ValueError(f"--{'workers' if arguments.weights is None else 'weights'} is for few-shot puzzles")
-    wishes = {key: getattr(arguments, key) for key in ("size", "moves", "digits", "hard")}
-    asked, system = puzzle(arguments.name, **wishes), arguments.system or "nano"
-    limit = Limit(steps=arguments.steps) if arguments.steps else Limit(seconds=arguments.budget or asked.seconds)
-    device = pick_device(arguments.device)
-    prepare(device)
-    directory = _directory(arguments)
+def train_on(
+    asked: Puzzle,
+    system: str,
+    limit: Limit,
+    *,
+    device: str,
+    seed: int,
+    tested: int,
+    amount: int | None,
+    clock: Callable[[], float],
+    run_dir: Path | None,
+) -> None:
+    """Trains a system on a puzzle and prints how it does on `tested` others. `device` by name; `amount`: examples to
+    train on, None: the puzzle's; `clock`: of the limit, in seconds; `run_dir`: None for a new folder in `runs`.
+    ValueError for a system or a folder that it cannot be."""
+    where = pick_device(device)
+    prepare(where)
+    directory = _directory(run_dir)
     print(f"{asked.name}, {system}, run folder {directory}")
-    outcome = run_puzzle(
-        asked,
-        system,
-        limit,
-        directory,
-        device,
-        seed=arguments.seed,
-        tested=arguments.test or 1000,
-        amount=arguments.examples,
-        clock=time.process_time if arguments.processor_time else time.monotonic,
-    )
+    outcome = run_puzzle(asked, system, limit, directory, where, seed=seed, tested=tested, amount=amount, clock=clock)
     assert outcome is not None
     print(report(asked, outcome))
     print(f"pictures: {directory / 'answers.svg'}, and moving {directory / 'solving.svg'}")
@@ -114,42 +146,60 @@ def report(asked: Puzzle, outcome: Outcome) -> str:
     )
 
 
-def _few_shot(arguments: argparse.Namespace, kind: FewShot) -> None:
-    for option in ("system", "size", "moves", "digits", "hard", "examples"):
-        if getattr(arguments, option) is not None:
-            raise ValueError(f"--{option} is not for {arguments.name}")
-    data = kind.make(arguments.test or kind.tasks, arguments.seed)
-    device = pick_device(arguments.device)
-    config = presets.chosen(device.type, arguments.weights or "nano", steps=arguments.steps)
+def solve_few_shot(
+    kind: FewShot,
+    *,
+    tasks: int | None,
+    weights: str,
+    steps: int | None,
+    budget: float | None,
+    device: str,
+    workers: int | None,
+    seed: int,
+    run_dir: Path | None,
+) -> None:
+    """Solves `tasks` of a puzzle (None: as many as it has) as a run, and prints the scores. With `steps` there is no
+    budget; `budget` in seconds, None: CORE_SECONDS a task; `device` by name; `workers`: processes, None: one per
+    processor or GPU; `run_dir`: None for a new folder in `runs`. ValueError for weights or a folder that it cannot
+    be."""
+    data = kind.make(tasks or kind.tasks, seed)
+    where = pick_device(device)
+    config = presets.chosen(where.type, weights, steps=steps)
     if not kind.recolored:
         still = replace(config.adapt.augmentation, recolor=False)
         config = replace(config, adapt=replace(config.adapt, augmentation=still))
         config = replace(config, predict=replace(config.predict, recolor=False))
-    workers = len(worker_devices(device, arguments.workers, len(data.tasks))[0])
-    budget = arguments.budget or CORE_SECONDS * len(data.tasks) / workers
-    directory = _directory(arguments)
+    processes = len(worker_devices(where, workers, len(data.tasks))[0])
+    seconds = budget or CORE_SECONDS * len(data.tasks) / processes
+    directory = _directory(run_dir)
     print(f"{len(data.tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
-    means = Means(None if arguments.steps else budget, arguments.device, workers)
-    print(format_evaluation(run_trial(data, data.tasks, config, directory, means, seed=arguments.seed)))
-    attempts = read_run(directory).attempts
-    pairs = [(attempts[task.id][0][0], data.solutions[task.id][0]) for task in data.tasks]
-    near, cells = 0, 0
-    for answer, truth in pairs:
-        cells += truth.size
-        if answer.shape == truth.shape:
-            near += int((np.abs(answer.astype(np.int64) - truth.astype(np.int64)) <= 1).sum())
-    print(f"cells of the first attempts within one level: {wilson(near, cells)}")
+    means = Means(None if steps else seconds, device, processes)
+    print(format_evaluation(run_trial(data, data.tasks, config, directory, means, seed=seed)))
+    print(f"cells of the first attempts within one level: {_near(data, directory)}")
     print(f"goal: {kind.goal}; tinyarc report {directory} shows every task")
 
 
-def _directory(arguments: argparse.Namespace) -> Path:
-    directory: Path | None = arguments.run_dir
-    if directory is None:
+def _near(data: DataSet, directory: Path) -> Estimate:
+    """Of all cells of the truth those that a run's first attempts miss by one colour at most; none of an attempt of
+    another size."""
+    attempts = read_run(directory).attempts
+    near, cells = 0, 0
+    for task in data.tasks:
+        answer, truth = attempts[task.id][0][0], data.solutions[task.id][0]
+        cells += truth.size
+        if answer.shape == truth.shape:
+            near += int((np.abs(answer.astype(np.int64) - truth.astype(np.int64)) <= 1).sum())
+    return wilson(near, cells)
+
+
+def _directory(wanted: Path | None) -> Path:
+    """A folder for what comes of it: a new one, or the one that is wanted, which must be empty or absent."""
+    if wanted is None:
         return new_directory(Path("runs"))
-    if directory.exists() and any(directory.iterdir()):
-        raise ValueError(f"{directory}: is not empty")
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
+    if wanted.exists() and any(wanted.iterdir()):
+        raise ValueError(f"{wanted}: is not empty")
+    wanted.mkdir(parents=True, exist_ok=True)
+    return wanted
 
 
 COMMANDS = {"puzzle": Command(_options, _run)}

@@ -23,18 +23,16 @@ from solver.run.dryrun.profiles import Profile
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on canvases of one size. `setup`: of a job before its first step; `step`: of a step however many copies
-    take it, and `copy`: of each copy in it; `test`: of a test input however many views it gets; `chunk`: of a chunk of
-    views, and `view`: of each view in it; `score`: of a candidate in each chunk, and `score_view`: in each view."""
+    """Seconds on canvases of one size."""
 
-    copy: float
-    view: float
-    setup: float = 0.0
-    step: float = 0.0
-    test: float = 0.0
-    chunk: float = 0.0
-    score: float = 0.0
-    score_view: float = 0.0
+    copy: float  # of each copy in a step
+    view: float  # of each view in a chunk
+    setup: float = 0.0  # of a job before its first step
+    step: float = 0.0  # of a step, however many copies take it
+    test: float = 0.0  # of a test input, however many views it gets
+    chunk: float = 0.0  # of a chunk of views, however many there are in it
+    score: float = 0.0  # of a candidate in each chunk
+    score_view: float = 0.0  # of a candidate in each view
 
 
 def block_flops(model: ModelConfig, length: int, cells: int) -> float:
