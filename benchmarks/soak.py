@@ -261,7 +261,7 @@ class Soak:
         return "\n".join(lines)
 
     @staticmethod
-    def _row(kind: str, tally: Tally) -> tuple:
+    def _row(kind: str, tally: Tally) -> tuple[object, ...]:
         return kind, tally.kills, f"{tally.valid} of {tally.kills}", tally.lost, tally.twice
 
 
