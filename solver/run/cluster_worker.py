@@ -14,7 +14,7 @@ from solver import __version__
 from solver.arc.tasks import Task
 from solver.device import compute_dtype, device_name, pick_device
 from solver.model import Network
-from solver.run.job import warm_up
+from solver.run.job import run_job, warm_up
 from solver.run.process import WorkerSettings, prepared
 from solver.run.schedule import Job
 
@@ -65,7 +65,7 @@ def load(payload: Payload) -> About:
     settings = replace(payload.settings, threads=get_worker().state.nthreads)
     _loaded[payload.run] = replace(payload, settings=settings)
     where = prepared(settings)
-    if where["device"].type == "cuda":
+    if settings.runner is run_job:
         warm_up(payload.network, settings.config, device=where["device"], dtype=where["dtype"])
     return about(settings.device)
 

@@ -57,8 +57,8 @@ def failed(task_id: str, copy: int, error: BaseException) -> Outcome:
 
 
 def warm_up(network: Network, config: SolveConfig, *, device: torch.device, dtype: torch.dtype) -> None:
-    """Fine-tunes a copy for a task of one colour and looks at its test, for nothing but the seconds: what a GPU does
-    once, as its context and the first kernels, is done before the seconds of a job are counted and believed."""
+    """Fine-tunes a copy for a task of one colour and looks at its test, for nothing but the seconds: what a process
+    does once, CUDA's context or numba's machine code, is done before the seconds of a job are counted and believed."""
     grid = np.zeros((2, 2), dtype=np.uint8)
     task = Task("warm-up", (Pair(grid, grid), Pair(grid, grid)), (grid,))
     size, short = task_canvas(task, network.config.canvas), replace(config.adapt, steps=2)

@@ -145,7 +145,7 @@ def _serve(pipe: Connection, stderr: Connection, settings: WorkerSettings) -> No
         with _last_message(pipe):
             by_name = prepared(settings)
             network = checkpoint.load(settings.config.weights, settings.seed, loops=settings.config.loops)
-            if by_name["device"].type == "cuda":
+            if settings.runner is run_job:
                 warm_up(network, settings.config, device=by_name["device"], dtype=by_name["dtype"])
         pipe.send(READY)
         while True:
