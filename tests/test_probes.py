@@ -37,7 +37,7 @@ STEPS = 30  # they teach toy weights to draw grids, several candidates a test
 CONFIG = replace(
     presets.cpu(),
     weights="random:toy",
-    adapt=AdaptConfig(steps=STEPS, batch=8, lr=2e-2),
+    adapt=AdaptConfig(steps=STEPS, batch=8, lr=2e-2, optimizer="adamw"),
     predict=PredictConfig(views=16, chunk=5),
 )
 ARMS = {
