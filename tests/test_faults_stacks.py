@@ -45,6 +45,17 @@ def test_a_warm_up_runs_with_every_kind_of_network_and_leaves_it_as_it_was(weigh
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
+def test_what_fails_in_a_warm_up_is_left_to_the_first_job(tasks, monkeypatch):
+    def refuse(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(solver.run.job, "adapt", refuse)
+    network = checkpoint.load("random:toy")
+    solver.run.job.warm_up(network, TOY, device=CPU, dtype=torch.float32)
+    (outcome,) = run_job(network, tasks[:1], Job((tasks[0].id,), 12), TOY, seed=0, device=CPU, dtype=torch.float32)
+    assert "out of memory" in outcome.row["error"]
+
+
 def test_a_task_whose_loss_is_not_finite_fails_alone_and_says_so(tasks, monkeypatch):
     whole = solver.learn.adapt.stack
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
 from collections.abc import Sequence
@@ -58,13 +59,15 @@ def failed(task_id: str, copy: int, error: BaseException) -> Outcome:
 
 def warm_up(network: Network, config: SolveConfig, *, device: torch.device, dtype: torch.dtype) -> None:
     """Fine-tunes a copy for a task of one colour and looks at its test, for nothing but the seconds: what a process
-    does once, CUDA's context or numba's machine code, is done before the seconds of a job are counted and believed."""
+    does once, CUDA's context or numba's machine code, is done before the seconds of a job are counted and believed.
+    What fails here fails in the first job too, whose row says what it was."""
     grid = np.zeros((2, 2), dtype=np.uint8)
     task = Task("warm-up", (Pair(grid, grid), Pair(grid, grid)), (grid,))
     size, short = task_canvas(task, network.config.canvas), replace(config.adapt, steps=2)
-    adapted = adapt(network, [Slot(task.support, 0)], size, short, device=device, dtype=dtype)
     look = replace(config.predict, views=1)
-    predict(unstack(adapted.network, 0), task, 0, size, look, seed=0, device=device, dtype=dtype)
+    with contextlib.suppress(Exception):  # a lack of memory or of an operation: a job knows how to go on, or to say it
+        adapted = adapt(network, [Slot(task.support, 0)], size, short, device=device, dtype=dtype)
+        predict(unstack(adapted.network, 0), task, 0, size, look, seed=0, device=device, dtype=dtype)
 
 
 def run_job(
