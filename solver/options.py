@@ -9,6 +9,7 @@ from typing import NamedTuple
 from solver.text import parse_duration
 
 WEIGHTS = "a bundle's name, a .safetensors file or random:SIZE"
+SOLVING_WEIGHTS = f"{WEIGHTS} (default: nano on a CPU, small on a GPU)"
 
 
 class Command(NamedTuple):

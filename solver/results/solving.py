@@ -15,7 +15,7 @@ from solver.arc import datasets
 from solver.arc.tasks import Task, load_challenges
 from solver.device import pick_device
 from solver.errors import explain, is_deliberate
-from solver.options import WEIGHTS, Command, add_machine, duration
+from solver.options import SOLVING_WEIGHTS, Command, add_machine, duration
 from solver.presets import SolveConfig
 from solver.results.evaluate import Evaluation, evaluate, format_evaluation
 from solver.results.printing import SolvingBar, run_table, spread
@@ -54,7 +54,7 @@ def _eval_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_solving(parser: argparse.ArgumentParser, budget: float | None = None) -> None:
-    parser.add_argument("--weights", help=f"{WEIGHTS} (default: nano on a CPU, small on a GPU)")
+    parser.add_argument("--weights", help=SOLVING_WEIGHTS)
     limits = parser.add_mutually_exclusive_group()
     limits.add_argument("--budget", type=duration, default=budget, help="time for everything, e.g. 6m or 11h40m")
     limits.add_argument("--steps", type=int, help="fine-tuning steps a task; the same seed then repeats exactly")

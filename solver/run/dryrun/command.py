@@ -15,7 +15,7 @@ from solver import presets
 from solver.arc.tasks import Task, load_challenges
 from solver.device import pick_device, worker_devices
 from solver.learn.canvas import task_canvas
-from solver.options import WEIGHTS, Command, add_machine, duration
+from solver.options import SOLVING_WEIGHTS, Command, add_machine, duration
 from solver.plot import require_matplotlib
 from solver.presets import SolveConfig
 from solver.run.dryrun import tables
@@ -143,7 +143,7 @@ def fault(text: str) -> tuple[str, float]:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("challenges", type=Path, metavar="CHALLENGES.json", help="tasks in Kaggle's format")
     parser.add_argument("--profile", default="here", help="l4x4, t4x2, p100, h100, cpu or here (default)")
-    parser.add_argument("--weights", help=f"{WEIGHTS} (default: nano on a CPU, small on a GPU)")
+    parser.add_argument("--weights", help=SOLVING_WEIGHTS)
     limits = parser.add_mutually_exclusive_group()
     limits.add_argument("--budget", type=duration, help="time for everything, e.g. 6m or 11h40m")
     limits.add_argument("--steps", type=int, help="fine-tuning steps a task, without a budget")
