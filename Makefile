@@ -7,9 +7,9 @@ READY := .venv/.ready
 solve: $(READY)
 	$(BIN)/tinyarc demo
 
-# A test process a core; a file stays in one, for what it sets up.
+# A test process a core; a file stays in one, for what it sets up, and the longest come first (tests/conftest.py).
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # The tests that take seconds each, under a minute in all.
 quick: $(READY)
