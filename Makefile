@@ -23,6 +23,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 # Training at scale, see docs/training.md. Each stops by itself after at most 9 minutes; the same command goes on.
 PRESET ?= base

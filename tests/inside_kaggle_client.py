@@ -69,7 +69,7 @@ def parsed(commands):
     """What the client's own command line makes of each line: the name of the function it would call."""
     names = []
     for line in lines(commands):
-        calls = []
+        calls: list[str] = []
         with called(calls):
             sys.argv = shlex.split(line)
             kaggle.cli.main()

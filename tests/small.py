@@ -1,5 +1,7 @@
 """Small networks and tasks that several tests use."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -7,18 +9,16 @@ from solver.arc.tasks import Pair
 from solver.model import ModelConfig, Network
 
 CPU = torch.device("cpu")
-TOY = {"width": 32, "heads": 2, "hidden": 48, "blocks": 1, "patch": 2, "task_tokens": 2}
-POST = {"style": "post", "convolution": False, "recursion": "trm"}
+TOY = ModelConfig(width=32, heads=2, hidden=48, blocks=1, patch=2, task_tokens=2)
+POST = replace(TOY, style="post", convolution=False, recursion="trm", supervision="halting")
 SYSTEMS = {
-    "trm": ModelConfig(**TOY, **POST, loops=3, cycles=3, inner=2, supervision="halting", rotary="1d"),
-    "trm-mlp": ModelConfig(
-        **TOY, **POST, loops=2, cycles=2, supervision="halting", rotary="none", mixer="mlp", canvas=8
-    ),
-    "dis": ModelConfig(**TOY, **POST, loops=3, inner=2, supervision="dis"),
-    "ierm": ModelConfig(**TOY, loops=3, program_tokens=3, examples=2),
-    "program alone": ModelConfig(**{**TOY, "task_tokens": 0}, loops=2, program_tokens=3, supervision="detached"),
-    "trm with a program, pre": ModelConfig(
-        **TOY, recursion="trm", loops=2, cycles=2, supervision="detached", program_tokens=2
+    "trm": replace(POST, loops=3, cycles=3, inner=2, rotary="1d"),
+    "trm-mlp": replace(POST, loops=2, cycles=2, rotary="none", mixer="mlp", canvas=8),
+    "dis": replace(POST, loops=3, inner=2, supervision="dis"),
+    "ierm": replace(TOY, loops=3, program_tokens=3, examples=2),
+    "program alone": replace(TOY, task_tokens=0, loops=2, program_tokens=3, supervision="detached"),
+    "trm with a program, pre": replace(
+        TOY, recursion="trm", loops=2, cycles=2, supervision="detached", program_tokens=2
     ),
 }
 """A toy of every system."""

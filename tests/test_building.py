@@ -21,7 +21,7 @@ def task(*pairs):
 
 def pairs_of(packed):
     """{task id: its pairs as lists}."""
-    found = {str(i): [] for i in packed.ids}
+    found: dict[str, list[list[list[list[int]]]]] = {str(i): [] for i in packed.ids}
     for number, row in enumerate(packed.task):
         found[str(packed.ids[row])].append([grid.tolist() for grid in packed.pair(number)])
     return found

@@ -23,7 +23,7 @@ from solver.learn.adapt import AdaptConfig
 from solver.learn.predict import PredictConfig
 from solver.run.job import run_job
 from solver.run.pipeline import solve
-from solver.run.work import Means, Work
+from solver.run.work import Means, Progress, Work
 from solver.run.workers import Workers
 from submission.validate import check
 
@@ -81,7 +81,8 @@ def slowly(network, tasks, job, config, **rest):
 
 @pytest.mark.slow
 def test_workers_that_join_and_one_that_is_killed_change_nothing_in_the_file(challenges, expected, dask, tmp_path):
-    reports, first = [], []
+    reports: list[Progress] = []
+    first: list[str] = []
     with Cluster(dask.scheduler_address, "cpu") as cluster:
 
         def interfere(progress):

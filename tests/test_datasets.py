@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_an_unknown_name_and_a_missing_package_are_said_plainly(monkeypatch):
 
 def test_packed_pairs_find_each_grid_and_leave_out_oversized_ones(tmp_path):
     grids = [([[1, 2]], [[3], [4]]), ([[0]] * 31, [[0]]), ([[5, 6], [7, 8]], [[9]])]
-    arrays = {
+    arrays: dict[str, Any] = {
         "ids": np.array(["a", "b"]),
         "task": np.array([0, 1, 1], dtype=np.uint16),
         "shapes": np.array([np.shape(g) + np.shape(out) for g, out in grids], dtype=np.uint8),

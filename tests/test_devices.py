@@ -85,7 +85,9 @@ def test_a_card_this_torch_was_not_built_for_is_left_alone(monkeypatch):
 
 def losses(monkeypatch, dtype, slots, config, spoil=None):
     """Adapts toy; returns the outcome, and after every step the mean losses (N,) and the scales (N,)."""
-    seen, scales, whole, step = [], [], adapting.backward, ScaledAdamW.step
+    whole, step = adapting.backward, ScaledAdamW.step
+    seen: list[torch.Tensor] = []
+    scales: list[torch.Tensor] = []
 
     def backward(*arguments, **named):
         loss, logits = whole(*arguments, **named)
@@ -245,4 +247,4 @@ def test_a_job_is_divided_into_stacks_that_fit(room, stacks, monkeypatch):
     outcomes = jobs.run_job(network, tasks, job, CONFIG, seed=0, device=CPU, dtype=torch.float32)
     assert seen == stacks
     assert [outcome.task_id for outcome in outcomes] == [task.id for task in tasks]
-    assert all(outcome.pools[0].total_views == 8 for outcome in outcomes)
+    assert all(outcome.pools and outcome.pools[0].total_views == 8 for outcome in outcomes)

@@ -29,8 +29,8 @@ def test_a_raise_of_the_project_is_deliberate_and_what_a_library_raises_is_a_bug
         (lambda: int("x"), False),
         (lambda: np.zeros(3).reshape(2, 2), False),
         (lambda: np.stack([]), False),
-        (lambda: {}["key"], False),
-        (lambda: [].index(1), False),
+        (lambda: {"other": 1}["key"], False),
+        (lambda: [0].index(1), False),
         (lambda: pytest.fail("assertion"), False),
     ]
     for number, (function, deliberate) in enumerate(cases):

@@ -11,6 +11,7 @@ import multiprocessing.process
 import pickle
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -362,6 +363,7 @@ def test_an_altered_card_is_refused(bundle):
         refused(checkpoint.load, str(bundle.path), names=card_path)
     # A card with a fitting seal that speaks of another network.
     model = bundle.card["model"]
+    changes: dict[str, Any]
     for changes in (
         {"model": {**model, "width": 64}},
         {"model": {**model, "heads": 0}},
@@ -446,10 +448,16 @@ def test_every_bundled_card_is_sealed():
 
 
 @pytest.fixture
-def cli(tmp_path, monkeypatch, capsys):
-    """Runs `solve` on a good file where no process may start; returns the one line it is refused with."""
-    source = tmp_path / "challenges.json"
-    source.write_text(json.dumps(GOOD))
+def source(tmp_path):
+    """A good file of challenges."""
+    path = tmp_path / "challenges.json"
+    path.write_text(json.dumps(GOOD))
+    return path
+
+
+@pytest.fixture
+def cli(source, tmp_path, monkeypatch, capsys):
+    """Runs `solve` on the good file where no process may start; returns the one line it is refused with."""
     monkeypatch.chdir(tmp_path)
 
     def start(self):
@@ -466,7 +474,6 @@ def cli(tmp_path, monkeypatch, capsys):
         assert json.loads(source.read_text()) == GOOD
         return output.err
 
-    run.source = source
     return run
 
 
@@ -502,9 +509,9 @@ def test_a_run_that_cannot_begin_leaves_the_submission_of_an_earlier_one(cli, tm
         assert out.read_text() == "the earlier submission"
 
 
-def test_the_submission_never_overwrites_the_challenges(cli, tmp_path):
-    (tmp_path / "link.json").symlink_to(cli.source)
-    for place in (cli.source, tmp_path / "." / "link.json"):
+def test_the_submission_never_overwrites_the_challenges(cli, source, tmp_path):
+    (tmp_path / "link.json").symlink_to(source)
+    for place in (source, tmp_path / "." / "link.json"):
         assert "challenges" in cli("--run-dir", str(tmp_path / "run"), "--out", str(place))
 
 

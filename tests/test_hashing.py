@@ -26,7 +26,8 @@ def slow_hash(*pair):
     """The definition, with Python's unbounded integers and numpy's own turns."""
     mask, values = 2**64 - 1, []
     for turn in SYMMETRIES:
-        names, value = {}, 0xCBF29CE484222325
+        value = 0xCBF29CE484222325
+        names: dict[int, int] = {}
         for grid in map(turn, pair):
             read = [names.setdefault(color, len(names)) for color in grid.ravel().tolist()]
             for number in [*grid.shape, *read]:

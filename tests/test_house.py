@@ -58,6 +58,7 @@ def imports(path, *, at_once=False):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
             found |= {
                 name if name in EVERY else node.module for name in (f"{node.module}.{a.name}" for a in node.names)
             }
@@ -116,7 +117,7 @@ def drawn(room, arrows, before, edge=""):
 
 def test_the_drawing_of_the_rooms_is_true():
     rooms = set.union(*FLOORS[:-1])
-    arrows = {room: set() for room in rooms}
+    arrows: dict[str, set[str]] = {room: set() for room in rooms}
     for name, path in modules("solver").items():
         for other in imports(path) & set(EVERY):
             room, imported = (full.split(".")[1] if full.startswith("solver.") else "" for full in (name, other))

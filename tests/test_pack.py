@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -105,7 +106,7 @@ def test_a_training_pack_has_the_data_and_the_settings(tmp_path):
         cell["id"]: "".join(cell["source"])
         for cell in json.loads((made.kernel / "notebook.ipynb").read_text())["cells"]
     }
-    settings = {}
+    settings: dict[str, Any] = {}
     exec(cells["settings"], settings)
     assert [settings[name] for name in ("PRESET", "BUDGET", "SESSION", "SCORE")] == ["nano", "90m", "9h", "20m"]
     kernel = json.loads((made.kernel / "kernel-metadata.json").read_text())
@@ -206,7 +207,7 @@ def mounted(tmp_path, monkeypatch):
 
 
 def test_the_notebook_fails_a_commit_run_without_the_dataset(mounted):
-    names = {}
+    names: dict[str, Any] = {}
     for cell in ("find", "install", "solve"):
         exec(CODE[cell], names)
     with pytest.raises(RuntimeError, match="attach the dataset"):
@@ -220,7 +221,7 @@ def test_the_notebook_ends_a_rerun_with_a_valid_submission_whatever_happens(moun
     (mounted / "input/a/b/SHA256SUMS").write_text("0" * 64 + "  tinyarc-9-py3-none-any.whl\n")
     monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1")
     monkeypatch.setenv("PIP_TARGET", str(mounted / "never"))
-    names = {}
+    names: dict[str, Any] = {}
     for cell in CODE:
         if cell == "check":
             (mounted / "working" / "submission.json").write_text("{")
@@ -233,7 +234,7 @@ def test_the_notebook_ends_a_rerun_with_a_valid_submission_whatever_happens(moun
 
 
 def test_the_notebook_stops_a_command_that_overruns(mounted):
-    names = {}
+    names: dict[str, Any] = {}
     exec(CODE["find"], names)
     exec(CODE["install"].split("\n\n\n")[0], names)
     names["run"]([sys.executable, "-c", "import time; time.sleep(60)"], 0.2)
@@ -250,7 +251,7 @@ def test_the_guard_of_a_rehearsal_notes_and_refuses_the_network(tmp_path):
 
 @pytest.mark.slow
 def test_the_notebook_puts_answers_of_these_tasks_to_ours(mounted):
-    names = {}
+    names: dict[str, Any] = {}
     exec(CODE["find"], names)
     exec(CODE["install"].split("\n\n\nif wheels")[0], names)
     run = names["RUN"] = mounted / "working" / "run-1"
@@ -277,7 +278,7 @@ def test_the_training_notebook_goes_on_from_the_furthest_checkpoint_that_it_find
         folder = mounted / "input" / "notebooks" / "jane" / name / "checkpoints" / preset
         folder.mkdir(parents=True)
         torch.save({"counters": [step, 1.5, 7]}, folder / "latest.pt")
-    names = {}
+    names: dict[str, Any] = {}
     exec(code["settings"], names)
     with pytest.raises(FileNotFoundError, match="attach the dataset"):
         exec(code["find"], names)

@@ -20,11 +20,11 @@ from solver.learn.predict import PredictConfig
 from solver.learn.recipe import AdaptConfig
 from solver.run.answers import Answers
 from solver.run.job import Outcome, run_job
-from solver.run.log import read_log
+from solver.run.log import LogRow, read_log
 from solver.run.pipeline import solve
 from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Job, Line
-from solver.run.work import Means, Work
+from solver.run.work import Means, Progress, Work
 from solver.run.workers import Workers
 from solver.seeds import stable_seed
 from solver.text import parse_duration
@@ -57,7 +57,7 @@ def test_a_run_is_complete_valid_and_repeats_exactly(challenges, tmp_path):
     for name, workers in (("a", 2), ("b", 1)):
         directory = tmp_path / name
         directory.mkdir()
-        heard = []
+        heard: list[Progress] = []
         means = Means(device="cpu", workers=workers)
         path = solve(Work(loaded), TOY, directory, means, out=tmp_path / f"{name}.json", seed=5, listen=heard.append)
         check(path, loaded.test_inputs)
@@ -247,13 +247,13 @@ def test_views_that_agree_count_only_if_the_supports_were_learned(challenges, tm
     loaded = load_challenges(challenges)
     task_id = loaded.tasks[0].id
     inputs = len(loaded.test_inputs[task_id])
-    for number, (facts, agreement) in enumerate([({"loss": 0.8}, 0), ({"loss": 0.05}, 1), ({"settled": True}, 1)]):
+    for number, (loss, settled, agreement) in enumerate([(0.8, False, 0), (0.05, False, 1), (1.0, True, 1)]):
         directory = tmp_path / str(number)
         directory.mkdir()
         answers = Answers(directory, loaded, "count")
         pool = Pool()
         pool.add(loaded.tasks[0].test_inputs[0], -0.1)
-        row = {"task": task_id, "copy": 0, "steps": 5, "loss": 1.0, "settled": False, **facts}
+        row: LogRow = {"task": task_id, "copy": 0, "steps": 5, "loss": loss, "settled": settled}
         answers.take(Outcome(task_id, row, [pool] * inputs), row)
         again = Answers(directory, loaded, "count", keep=True)
         again.restore()

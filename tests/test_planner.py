@@ -8,17 +8,26 @@ import pytest
 
 from solver import presets
 from solver.run.chance import AGAIN, OFFERS, Bid, chance, spend
+from solver.run.log import LogRow
 from solver.run.planner import Planner
-from solver.run.schedule import Budget
+from solver.run.schedule import Budget, Job
 
 CONFIG = replace(presets.cpu(), budget_steps=400)
 SIZES = {f"t{n}": [8, 12, 16, 32][n % 4] for n in range(12)}
 
 
+def next_job(planner: Planner) -> Job:
+    """The next job of worker 0, which there is."""
+    job = planner.next(0)
+    assert job is not None
+    return job
+
+
 def simulate(planner, clock, *, step=1e-3, easy=(), startup=0.0):
     """Runs a planner with workers whose step takes `step` x size^2 / 64 seconds; (worker, job, start, end) of each
     job. A tenth of a job's time goes to 64 views. Tasks in `easy` settle after 20 steps and agree."""
-    done, ends = [], {}
+    done: list[tuple[int, Job, float, float]] = []
+    ends: dict[int, tuple[float, float, Job, int, float]] = {}
     clock[0] += startup
     while True:
         for worker in range(planner.workers):
@@ -47,7 +56,7 @@ def test_the_budget_is_kept_and_every_task_has_an_early_answer(budget, stack):
     config = replace(CONFIG, stack=stack)
     planner = Planner(SIZES, config, Budget(budget, lambda: clock[0]), 3)
     done = simulate(planner, clock, easy=easy)
-    ends = {}
+    ends: dict[tuple[str, int], float] = {}
     for _, job, _, end in done:
         for task_id in job.task_ids:
             ends.setdefault((task_id, job.copy), end)
@@ -78,10 +87,11 @@ def test_a_slow_machine_gets_fewer_steps_and_not_a_late_file():
 def test_nothing_starts_that_cannot_end():
     clock = [0.0]
     planner = Planner({"a": 8, "b": 8}, CONFIG, Budget(100.0, lambda: clock[0]), 1)
-    job = planner.next(0)
+    job = next_job(planner)
     clock[0] = 97.0
     planner.idle(0)
-    row = {"task": "a", "copy": 0, "canvas": 8, "steps": 10, "views": [64], "adapt_seconds": 90.0, "predict_seconds": 7}
+    row: LogRow = {"task": "a", "copy": 0, "canvas": 8, "steps": 10, "views": [64]}
+    row |= {"adapt_seconds": 90.0, "predict_seconds": 7}
     planner.heard(row, 0.5)
     assert job.task_ids == ("a",)
     assert planner.next(0) is None  # one step takes 9 s, and 1 s is left
@@ -92,7 +102,7 @@ def test_without_a_budget_every_task_is_done_once_in_stacks_that_do_not_depend_o
     stacks = []
     for workers in (1, 4):
         planner = Planner(SIZES, replace(CONFIG, stack=2), Budget(None), workers)
-        jobs = []
+        jobs: list[Job] = []
         while (job := planner.next(len(jobs) % workers)) is not None:
             jobs.append(job)
         assert all(job.seconds is None for job in jobs)
@@ -105,19 +115,21 @@ def test_a_job_that_comes_back_goes_first_and_a_known_task_only_later():
     clock = [0.0]
     planner = Planner(SIZES, CONFIG, Budget(100.0, lambda: clock[0]), 1)
     planner.known("t0", 1, 0.5)
-    job = planner.next(0)
+    job = next_job(planner)
     assert job.task_ids != ("t0",)
     planner.idle(0)
     planner.put_back(replace(job, tries=1, seconds=None))
-    again = planner.next(0)
+    again = next_job(planner)
     assert (again.task_ids, again.tries) == (job.task_ids, 1)
+    assert again.seconds is not None
     assert again.seconds > 0
     planner.idle(0)
-    seen = [planner.next(0) for _ in range(11)]
+    seen = [next_job(planner) for _ in range(11)]
     assert [j.task_ids for j in seen[:10]] != []
     assert ("t0",) not in [j.task_ids for j in seen[:10]]
     assert seen[10].task_ids == ("t0",)
     assert seen[10].copy == 1
+    assert seen[10].seconds is not None
     assert np.isfinite(seen[10].seconds)
 
 

@@ -1,5 +1,7 @@
 """Prediction: what the views say is undone and scored right, checked against grids handled one by one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -38,12 +40,15 @@ def square_task(grid):
 
 def test_a_sure_network_gets_every_view_and_undecodable_views_are_counted_only():
     grid = np.random.default_rng(0).integers(0, 10, (4, 6)).astype(np.uint8)
-    pool = predict(Sure(), square_task(grid), 0, 12, PredictConfig(views=24, chunk=7), seed=3, device=CPU)
+    sure: Any = Sure()
+    pool = predict(sure, square_task(grid), 0, 12, PredictConfig(views=24, chunk=7), seed=3, device=CPU)
     assert [c.views for c in pool.candidates] == [24]
     np.testing.assert_array_equal(pool.candidates[0].grid, grid)
-    pool = predict(Sure(0.5), square_task(grid), 0, 12, PredictConfig(views=24, chunk=7), seed=3, device=CPU)
+    doubtful: Any = Sure(0.5)
+    pool = predict(doubtful, square_task(grid), 0, 12, PredictConfig(views=24, chunk=7), seed=3, device=CPU)
     assert pool.total_views == 24
     right = pool.get(grid)
+    assert right is not None
     assert 4 < right.views < 20
     assert right.scored_views == 24
 
@@ -72,8 +77,9 @@ def test_likelihood_is_that_of_the_candidate_drawn_by_hand_in_every_view():
 def test_a_deadline_cuts_views_but_never_the_first_chunk():
     grid = np.ones((3, 3), np.uint8)
     ticks = iter(range(100))
+    sure: Any = Sure()
     pool = predict(
-        Sure(),
+        sure,
         square_task(grid),
         0,
         8,
@@ -84,7 +90,7 @@ def test_a_deadline_cuts_views_but_never_the_first_chunk():
         clock=lambda: next(ticks),
     )
     assert pool.total_views == 24
-    pool = predict(Sure(), square_task(grid), 0, 8, PredictConfig(views=40, chunk=8), seed=0, device=CPU, deadline=-1.0)
+    pool = predict(sure, square_task(grid), 0, 8, PredictConfig(views=40, chunk=8), seed=0, device=CPU, deadline=-1.0)
     assert pool.total_views == 8
 
 
@@ -180,14 +186,15 @@ def test_no_view_answers_with_a_colour_that_the_supports_rule_out():
             nine = F.one_hot(palettes[..., 9], 12)[:, :, None, None] * (canvas < 10)[..., None]
             yield Step(10.0 * F.one_hot(canvas, 12) + 20.0 * nine, None, ())
 
-    support = Pair(np.uint8([[1, 2, 4]]), np.uint8([[3, 2, 4]])), Pair(np.uint8([[1, 0, 2]]), np.uint8([[3, 0, 2]]))
-    grid = np.uint8([[1, 0, 5], [2, 1, 5]])
+    shown = ([[1, 2, 4]], [[3, 2, 4]]), ([[1, 0, 2]], [[3, 0, 2]])
+    support = tuple(Pair(np.array(before, np.uint8), np.array(after, np.uint8)) for before, after in shown)
+    grid = np.array([[1, 0, 5], [2, 1, 5]], np.uint8)
     task = Task("three for one", support, (grid,))
     assert expected_colors(task, grid) == [0, 1, 2, 3, 5]  # 3 is new, 2 in every output; 4 is neither, nor in the input
-    look = {"seed": 3, "device": CPU}
-    strict = predict(Stray(), task, 0, 12, PredictConfig(views=16), **look)
+    stray: Any = Stray()
+    strict = predict(stray, task, 0, 12, PredictConfig(views=16), seed=3, device=CPU)
     assert [(c.views, c.grid.tolist()) for c in strict.candidates] == [(16, grid.tolist())]
-    free = predict(Stray(), task, 0, 12, PredictConfig(views=16, colors=False), **look)
+    free = predict(stray, task, 0, 12, PredictConfig(views=16, colors=False), seed=3, device=CPU)
     assert [np.unique(c.grid).tolist() for c in free.candidates] == [[9]]
 
 

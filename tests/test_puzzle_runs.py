@@ -64,9 +64,10 @@ def test_a_network_has_the_vocabulary_it_is_asked_for_and_a_card_without_one_mea
 
 def test_a_toy_learns_sudoku4_and_its_folder_says_how(tmp_path):
     torch.set_num_threads(1)
-    said = []
-    how = {"tested": 60, "amount": 3000, "say": said.append}
-    outcome = run_puzzle(puzzle("sudoku4"), "toy", Limit(steps=80), tmp_path, CPU, **how)
+    said: list[str] = []
+    limit = Limit(steps=80)
+    outcome = run_puzzle(puzzle("sudoku4"), "toy", limit, tmp_path, CPU, tested=60, amount=3000, say=said.append)
+    assert outcome is not None
     record = orjson.loads((tmp_path / "puzzle.json").read_bytes())
     rows = record["training"]
     assert rows[-1]["loss"] < 3.0

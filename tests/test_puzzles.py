@@ -110,11 +110,12 @@ def test_hard_sudokus_take_guesses_and_easy_ones_none(drawn):
 @pytest.mark.parametrize("name", ["sudoku4", "sudoku9"])
 def test_a_sudokus_class_knows_no_symmetry(name, drawn):
     puzzles = drawn[name]["train"]
-    box = puzzle(name).box
-    moved = sudoku.shuffled([puzzles.inputs, puzzles.targets], box, np.random.default_rng(1))
-    assert (moved[0] != puzzles.inputs).any()
-    assert sudoku.complete(moved[1], box).all()
-    np.testing.assert_array_equal(sudoku.classes(*moved, box), puzzles.classes)
+    kind = puzzle(name)
+    assert isinstance(kind, sudoku.Sudoku)
+    given, solved = sudoku.shuffled([puzzles.inputs, puzzles.targets], kind.box, np.random.default_rng(1))
+    assert (given != puzzles.inputs).any()
+    assert sudoku.complete(solved, kind.box).all()
+    np.testing.assert_array_equal(sudoku.classes(given, solved, kind.box), puzzles.classes)
 
 
 def test_classes_of_sudoku4_are_those_of_trying_all_symmetries(drawn):
@@ -136,7 +137,8 @@ def test_classes_of_sudoku4_are_those_of_trying_all_symmetries(drawn):
 def _shortest(cells):
     """Every shortest path from start to goal, by breadth-first search."""
     (start,), (goal,) = (list(map(tuple, np.argwhere(cells == what))) for what in (maze.START, maze.GOAL))
-    ways, queue = {start: [[]]}, deque([start])
+    queue = deque([start])
+    ways: dict[tuple[int, ...], list[list[tuple[int, ...]]]] = {start: [[]]}
     while queue:
         here = queue.popleft()
         for step in ((-1, 0), (1, 0), (0, -1), (0, 1)):
@@ -153,11 +155,12 @@ def _shortest(cells):
 
 
 def test_mazes_show_a_shortest_path_and_any_other_one_counts(drawn):
-    several = 0
+    several, kind = 0, puzzle("maze", size=8)
+    assert isinstance(kind, maze.Maze)
     for cells, target in zip(drawn["maze"]["train"].inputs[:150], drawn["maze"]["train"].targets, strict=False):
         paths = _shortest(cells)
         assert set(map(tuple, np.argwhere(target == maze.PATH))) in paths
-        assert len(paths[0]) >= puzzle("maze", size=8).least
+        assert len(paths[0]) >= kind.least
         for path in paths:
             answer = cells.copy()
             answer[tuple(np.array(sorted(path)).T)] = maze.PATH
@@ -206,7 +209,7 @@ def test_cubes_of_a_class_are_equally_far_from_solved():
 
 
 def test_arithmetic_is_right_and_a_sum_is_in_the_part_of_its_difference(drawn):
-    by_part = {}
+    by_part: dict[frozenset[int], set[str]] = {}
     for part, examples in drawn["arithmetic"].items():
         for tokens, target in zip(examples.inputs, examples.targets, strict=True):
             question, answer = arithmetic.read(tokens[0]), int(arithmetic.read(target[1]))
@@ -230,7 +233,7 @@ def test_life_follows_its_rule_and_the_supports_show_all_that_the_test_asks_for(
     assert len({task.id for task in data.tasks}) == 12
     for task in data.tasks:
         born, kept = (set(map(int, digits)) for digits in task.id.removeprefix("life-b").split("s"))
-        known = {}
+        known: dict[tuple[int, int], int] = {}
         pairs = [(pair.input, pair.output) for pair in task.support]
         for before, after in [*pairs, (task.test_inputs[0], data.solutions[task.id][0])]:
             last = after is data.solutions[task.id][0]

@@ -49,7 +49,8 @@ def begun(work, tmp_path):
 
 @pytest.mark.slow
 def test_a_resumed_run_has_an_entry_and_rows_for_each_start_on_one_clock(work, tmp_path):
-    one, said = Means(device="cpu", workers=1), []
+    one = Means(device="cpu", workers=1)
+    said: list[str] = []
     solve(Work(work.challenges, work.tasks[:2]), TOY, tmp_path, one, say=said.append)
     assert not said
     solve(work, TOY, tmp_path, one, resume=True, say=said.append)

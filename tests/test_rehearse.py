@@ -22,7 +22,7 @@ def missing() -> str | None:
     return "unshare is missing or may not cut the network"
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(reason := missing(), reason=str(reason))]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(reason := missing()), reason=str(reason))]
 
 
 def rehearse(*options, timeout):

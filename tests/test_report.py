@@ -68,6 +68,7 @@ def browser(tmp_path_factory):
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
+    assert BROWSER is not None
     options.binary_location = BROWSER
     for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1200,900"]:
         options.add_argument(flag)
@@ -156,7 +157,7 @@ def test_filters_search_and_order(opened, run):
     seconds = {name: 4 + place % 5 for place, name in enumerate(names)}
     for order, backwards in (("fast", False), ("slow", True)):
         opened.find_element("css selector", f"option[value={order}]").click()
-        assert ids(opened) == sorted(names, key=seconds.get, reverse=backwards)
+        assert ids(opened) == sorted(names, key=seconds.__getitem__, reverse=backwards)
     opened.find_element("css selector", "option[value=unsure]").click()
     assert set(ids(opened)[:2]) == {names[6], names[7]}
     opened.find_element("css selector", "option[value=large]").click()

@@ -52,13 +52,13 @@ def test_agrees_with_fractions_over_texts(seed, tmp_path):
         tried = [[json.dumps(answer[f"attempt_{k}"]) for k in (1, 2)] for answer in submitted[task_id]]
         first[task_id] = Fraction(sum(t[0] == text for t, text in zip(tried, texts, strict=True)), len(texts))
         either[task_id] = Fraction(sum(text in t for t, text in zip(tried, texts, strict=True)), len(texts))
-    outputs = sum(map(len, solutions.values()))
+    count = sum(map(len, solutions.values()))
     assert 0 < result.first_attempt < result.task_mean < 1
     assert result.task_mean == pytest.approx(float(sum(either.values()) / len(solutions)))
     assert result.first_attempt == pytest.approx(float(sum(first.values()) / len(solutions)))
     assert result.solved == pytest.approx(sum(share == 1 for share in either.values()) / len(solutions))
     hit = sum(share * len(solutions[task_id]) for task_id, share in either.items())
-    assert result.output_mean == pytest.approx(float(hit / outputs))
+    assert result.output_mean == pytest.approx(float(hit / count))
 
 
 def test_refuses_to_score_across_versions_of_the_data():

@@ -48,7 +48,9 @@ def test_the_terminal_in_colors(colors, red):
 def test_the_svg_is_well_formed_and_holds_the_cells():
     root = ET.fromstring(show.svg(small_exhibit(), cell=10))
     space = "{http://www.w3.org/2000/svg}"
-    assert root.find(f"{space}title").text == "ARC task <b>&\N{REPLACEMENT CHARACTER}"
+    title = root.find(f"{space}title")
+    assert title is not None
+    assert title.text == "ARC task <b>&\N{REPLACEMENT CHARACTER}"
     rectangles = root.findall(f".//{space}g/{space}rect")
     assert len(rectangles) == 4 * (6 + 8)
     assert {r.get("fill") for r in rectangles} <= set(show.PALETTE)
@@ -62,7 +64,10 @@ def test_tasks_are_found_by_run_file_and_name(tmp_path):
     exhibit = show.from_run(run, name)
     assert exhibit.attempts is run.attempts[name]
     assert len(show.find(str(run.directory / "challenges.json"))) == 3
-    assert np.array_equal(show.find(name)[0].truth[0], exhibit.truth[0])
+    truth = show.find(name)[0].truth
+    assert truth is not None
+    assert exhibit.truth is not None
+    assert np.array_equal(truth[0], exhibit.truth[0])
     with pytest.raises(ValueError, match="neither a file nor a task"):
         show.find("nothing")
     with pytest.raises(ValueError, match="has no task 'nothing'"):

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ FAMILIES = ("mini", "1d", "tama")
 
 @pytest.mark.parametrize("target", ["arc1-eval", "arc2-eval"])
 def test_nothing_is_trained_on_that_shares_a_pair_with_what_is_scored_or_held_out(target):
-    paths = {source: DATA / name for source, name in FILES.items()}
+    paths: dict[str, Any] = {source: DATA / name for source, name in FILES.items()}
     found = collect(target, **{s: p for s, p in paths.items() if p.exists()}, families=FAMILIES)
     assert set(found.pairs.task.tolist()) == set(range(len(found.pairs.ids)))  # no row that is never trained
     again = canonical_hashes(found.pairs.shapes, found.pairs.cells, found.pairs.offsets)
@@ -56,7 +57,7 @@ def test_for_arc2_all_is_trained_on_that_does_not_leak():
 def test_a_data_file_that_is_named_must_exist_and_one_that_is_not_is_done_without(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TINYARC_DATA", raising=False)
-    heard = []
+    heard: list[str] = []
     assert locate("arcgen", None, heard.append) is None
     assert heard == ["arcgen.npz is not here, so it is done without: tinyarc data arcgen makes it (docs/data.md)"]
     with pytest.raises(ValueError, match="there is no such file"):

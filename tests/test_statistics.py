@@ -29,7 +29,7 @@ def test_the_bootstrap_agrees_with_resampling_one_by_one():
     rng = np.random.default_rng(5)
     shares = rng.choice([0.0, 0.5, 1 / 3, 1.0], 60, p=[0.6, 0.1, 0.1, 0.2])
     means = [np.mean(rng.choice(shares, len(shares))) for _ in range(20_000)]
-    found, (low, high) = bootstrap_mean(shares), np.quantile(means, [0.025, 0.975])
+    found, (low, high) = bootstrap_mean(shares.tolist()), np.quantile(means, [0.025, 0.975])
     assert found.value == pytest.approx(shares.mean())
     # One task is 1/60 = 0.017; the two random resamplings differ by far less.
     assert found.low == pytest.approx(low, abs=0.006)
@@ -39,7 +39,7 @@ def test_the_bootstrap_agrees_with_resampling_one_by_one():
 def test_the_bootstrap_approaches_the_normal_interval():
     values = np.random.default_rng(1).random(2000)
     half = 1.959964 * values.std() / math.sqrt(len(values))
-    found = bootstrap_mean(values, draws=4000)
+    found = bootstrap_mean(values.tolist(), draws=4000)
     assert found.high - found.low == pytest.approx(2 * half, rel=0.05)
 
 

@@ -8,7 +8,9 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -38,7 +40,8 @@ def test_document_is_valid_at_once_and_after_every_answer(tmp_path, test_inputs)
     assert document.answered == frozenset()
 
     task_id = list(test_inputs)[1]
-    first, second = np.full((30, 1), 9), [[0, 1], [2, 3]]
+    first = np.full((30, 1), 9)
+    second: Any = [[0, 1], [2, 3]]  # lists do as well as arrays
     document.set(task_id, 1, first, second)
     second[0][0] = 7  # the caller's own list, which is no longer the document's
     assert np.array_equal(read(path)[task_id][1][0], start[task_id][1][0])  # not before `write`
@@ -74,7 +77,8 @@ def test_document_refuses_bad_answers_and_keeps_the_old(tmp_path, test_inputs):
     document.write()
     assert document.path.read_bytes() == before
     assert not document.answered
-    for empty in ({}, {"a": []}, {"a": [np.full((2, 2), 11)]}):
+    empties: list[dict[str, list[np.ndarray]]] = [{}, {"a": []}, {"a": [np.full((2, 2), 11)]}]
+    for empty in empties:
         with pytest.raises(ValueError, match="task"):
             Document(tmp_path / "other.json", empty)
 
@@ -93,7 +97,7 @@ def test_fallback_grids_always_differ(test_inputs):
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_litter(tmp_path, test_inputs, monkeypatch, broken):
     document = Document(tmp_path / "submission.json", test_inputs)
     before = document.path.read_bytes()
-    document.set("00000000", 0, [[1]], [[2]])
+    document.set("00000000", 0, np.array([[1]]), np.array([[2]]))
 
     def fail(*args):
         raise OSError("no space left on device")
@@ -161,7 +165,7 @@ def test_a_reader_never_sees_half_a_file_and_a_kill_never_leaves_one(tmp_path):
 
 GRID = [[0, 1], [2, 3]]
 VALID = {"a": [{"attempt_1": GRID, "attempt_2": GRID}], "b": [{"attempt_1": GRID, "attempt_2": GRID}] * 2}
-FAULTS = {
+FAULTS: dict[str, tuple[Callable[..., Any], str]] = {
     "document no object": (lambda d: [d], "not an object of task ids"),
     "task missing": (lambda d: d.pop("a") and d, "task a: missing"),
     "task surplus": (lambda d: {**d, "c": d["a"]}, "task c: not among the challenges"),
@@ -172,7 +176,7 @@ FAULTS = {
     "attempt missing": (lambda d: d["b"][1].pop("attempt_2") and d, "task b, test 1, attempt_2: missing"),
     "key surplus": (lambda d: d["a"][0].update(other=GRID) or d, "task a, test 0: surplus key 'other'"),
 }
-GRID_FAULTS = {
+GRID_FAULTS: dict[str, tuple[Any, str]] = {
     "null": (None, "not a list of rows: None"),
     "text": ("01", "not a list of rows: '01'"),
     "no rows": ([], "0 rows"),

@@ -76,14 +76,14 @@ def slow_program(network, examples):
         key, value = (rms(pair) @ layer.key_value).chunk(2, 1)
         keys.append(key)
         values.append(value)
-    keys, values, head = torch.cat(keys), torch.cat(values), config.width // config.heads
+    key, value, head = torch.cat(keys), torch.cat(values), config.width // config.heads
     program = []
     for latent in layer.latents:
         parts = []
         for h in range(config.heads):
             part = slice(h * head, (h + 1) * head)
-            score = rms(keys[:, part]) @ rms((rms(latent) @ layer.query)[part]) * layer.sharpness[h] / head
-            parts.append(score.softmax(0) @ values[:, part])
+            score = rms(key[:, part]) @ rms((rms(latent) @ layer.query)[part]) * layer.sharpness[h] / head
+            parts.append(score.softmax(0) @ value[:, part])
         program.append(latent + torch.cat(parts) @ layer.out)
     return torch.stack(program)
 

@@ -45,6 +45,7 @@ def test_a_job_of_the_pipeline_and_the_probes_work_with_a_system(name, bundles):
     for outcome in outcomes:
         assert "error" not in outcome.row
         assert [len(strip) for strip in outcome.row["trace"]] == [network.config.loops]
+        assert outcome.pools is not None
         assert outcome.pools[0].total_views == 8
     bench = Bench(config, None, 0, CPU, torch.float32)
     loops = PROBES["loops"].measure(bench, network, TASKS[:1])
@@ -91,6 +92,7 @@ def test_bad_use_is_one_line_and_exit_code_2(bundles, tmp_path, capsys):
         (["solve", str(source), "--weights", "random:hrm"], "no model size is called 'hrm'"),
         (["train", "--preset", "hrm", "--budget", "1s"], "hrm"),
     ):
+        code: str | int | None
         try:
             code = main(arguments)
         except SystemExit as exit:  # argparse's own

@@ -119,9 +119,11 @@ def test_a_sample_that_halts_is_replaced_and_others_go_on(sources):
         before = trainer.running.get(8)
         trainer.train_step(0.6)
     assert trainer.samples == 8
+    assert before is not None
     assert not before.over.any()
     assert trainer.running[8].over.all()
     assert trainer.running[8].taken.tolist() == [loops] * 8
+    assert trainer.network.halting is not None
     with torch.no_grad():
         trainer.network.halting.bias.fill_(1e3)  # now everything halts, after its least number of steps
     trainer.train_step(0.6)
@@ -152,6 +154,7 @@ def test_examples_are_other_pairs_of_the_same_task(sources):
     generator = torch.Generator().manual_seed(0)
     plan = draw_plan(corpus.table, corpus.draw(8, 64, generator), 8, generator, Augmentation())
     shown = Episodes(corpus, 8).completed(plan, SYSTEMS["ierm"], generator).shown
+    assert shown is not None
     assert shown.shape == (64, 2)
     for which, pairs in zip(plan.which.tolist(), shown.tolist(), strict=True):
         assert sorted([which, *pairs]) == [which // 3 * 3 + i for i in range(3)]

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def refusal(path, load=load_challenges):
 
 
 def test_a_file_round_trips_and_test_outputs_stay_unread(tmp_path):
-    tempting = copy.deepcopy(GOOD)
+    tempting: dict[str, Any] = copy.deepcopy(GOOD)
     for test in tempting["test"]:
         test["output"] = "anything, even rubbish"
     path = written(tmp_path, {"b": GOOD, "a": tempting})

@@ -30,7 +30,7 @@ from solver.weights import checkpoint
 pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
-NOTHING = {source: Path("none") for source in FILES}
+NOTHING: dict[str, Path | None] = {source: Path("none") for source in FILES}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_training_may_begin_with_the_weights_of_a_bundle_and_owns_up_to_its_pa
 
 def test_the_same_command_begins_goes_on_and_ends(tmp_path, sources, monkeypatch):
     monkeypatch.setattr(command, "collect", lambda *_, **__: sources)
-    heard = []
+    heard: list[str] = []
 
     def again(piece, steps=3):
         return command.train_bundle(

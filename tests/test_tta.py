@@ -33,11 +33,12 @@ def test_element_is_what_its_name_says_and_its_inverse_undoes_it(element):
 
 def test_index_arithmetic_is_the_same_for_tensors_and_for_integers():
     elements = torch.arange(8)
-    heights, widths = view_size(elements, 3, 5)
-    rows, columns = source_index(elements, 1, 2, 3, 5)
+    y, x, height, width = map(torch.tensor, (1, 2, 3, 5))
+    heights, widths = view_size(elements, height, width)
+    rows, columns = source_index(elements, y, x, height, width)
     for element in range(8):
-        assert (heights[element], widths[element]) == view_size(element, 3, 5)
-        assert (rows[element], columns[element]) == source_index(element, 1, 2, 3, 5)
+        assert (int(heights[element]), int(widths[element])) == view_size(element, 3, 5)
+        assert (int(rows[element]), int(columns[element])) == source_index(element, 1, 2, 3, 5)
     assert torch.equal(inverse_element(elements), torch.tensor([inverse_element(e) for e in range(8)]))
 
 

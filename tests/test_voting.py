@@ -10,7 +10,7 @@ from voting import RULES, Pool, append_copy, load_copies, load_pools, merged, sa
 
 def grids(rng, n):
     """n different small grids, some of which differ in shape alone."""
-    found = {}
+    found: dict[tuple[tuple[int, ...], bytes], np.ndarray] = {}
     while len(found) < n:
         grid = rng.integers(0, 2, rng.integers(1, 4, 2), dtype=np.uint8)
         found[grid.shape, grid.tobytes()] = grid
@@ -66,7 +66,9 @@ def test_halt_breaks_ties_of_views_by_the_networks_own_word_and_survives_the_fil
     assert contents(again) == contents(pool)
     again.merge(pool)
     assert [x.grid.item() for x in RULES["halt"](again)] == [1, 0, 2]
-    assert again.get(b).mean_halt == pytest.approx(0.7)
+    found = again.get(b)
+    assert found is not None
+    assert found.mean_halt == pytest.approx(0.7)
     with pytest.raises(ValueError, match=r"from 0 to 1, not 1\.5"):
         pool.add(a, -1.0, 1.5)
 
@@ -118,7 +120,7 @@ def test_merge_counts_every_view_of_both_and_leaves_the_other_alone():
     merged = Pool()
     for which, log_prob in left_ballots + right_ballots:
         merged.add(answers[which], log_prob)
-    expected_likelihoods = {}
+    expected_likelihoods: dict[bytes, list[float]] = {}
     for pool in (left, right):
         for c in pool.candidates:
             expected_likelihoods.setdefault(c.grid.tobytes() + bytes(c.grid.shape), []).extend(c.likelihoods)
@@ -170,7 +172,9 @@ def test_pool_refuses_what_is_no_grid_or_no_log_probability():
     assert (len(pool), pool.total_views) == (0, 0)
     assert pool.get(good) is None
     assert pool.add(good, 1e-6).log_prob_sum == 0.0
-    assert pool.get(good.astype(int)).views == 1
+    found = pool.get(good.astype(int))
+    assert found is not None
+    assert found.views == 1
 
 
 def test_pools_survive_the_file(tmp_path):

@@ -22,7 +22,7 @@ def test_a_kill_between_the_files_of_a_bundle_does_not_block_the_same_command(tm
     """A bundle of 2 steps is there; the kill comes when so many of the four files of one of 3 steps are written."""
     sources = collect(max_side=4)
     monkeypatch.setattr(command, "collect", lambda *_, **__: sources)
-    files = []
+    files: list[Path] = []
 
     def killed(path, content):
         if len(files) == written:
@@ -31,10 +31,16 @@ def test_a_kill_between_the_files_of_a_bundle_does_not_block_the_same_command(tm
         write_whole(path, content)
 
     def again(steps):
-        limit = Limit(steps=steps)
-        where = {"files": {source: Path("none") for source in FILES}, "device": "cpu"}
         return command.train_bundle(
-            toy(), limit, tmp_path, resume=False, go_on=True, seed=0, log=lambda line: None, **where
+            toy(),
+            Limit(steps=steps),
+            tmp_path,
+            resume=False,
+            go_on=True,
+            files={source: Path("none") for source in FILES},
+            device="cpu",
+            seed=0,
+            log=lambda line: None,
         )
 
     assert again(2).card["steps"] == 2
@@ -45,7 +51,9 @@ def test_a_kill_between_the_files_of_a_bundle_does_not_block_the_same_command(tm
             again(3)
     bundle = again(3)
     assert bundle.card["steps"] == 3
-    assert checkpoint.whole(bundle.path).card == bundle.card
+    whole = checkpoint.whole(bundle.path)
+    assert whole is not None
+    assert whole.card == bundle.card
 
 
 def test_half_a_line_is_skipped_and_cut_off_and_a_whole_one_without_its_line_break_counts(tmp_path):
