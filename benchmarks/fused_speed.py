@@ -48,7 +48,7 @@ def main() -> None:
     print(f"one thread, torch {torch.__version__}, {compute_dtype(CPU)}; ms of processor time, plain -> fused\n")
     print("canvas  product  training step (share)          fine-tuning step (share)       64 views")
     for size in arguments.canvas:
-        peak = Fastest(functools.partial(torch.matmul, *torch.randn(2, 1024, 1024)))
+        peak = Fastest(functools.partial(torch.matmul, *torch.randn(2, 1024, 1024).to(compute_dtype(CPU))))
         training = Compared(*training_step(size, sources))
         tuning, views = (Compared(task, contextlib.nullcontext) for task in solving(size))
         for _ in range(arguments.repeats):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 
-from solver.device import training_dtype
 from solver.learn.orthogonal import FEWER, update
 from solver.model import Network
 
@@ -24,21 +23,27 @@ def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:
 
 class StackedAdamW:
     """AdamW without decay. `rates`: the peak rate of every parameter of `stacked`, in order; `muon`: whether it is a
-    matrix that is moved as Muon does (none given: no one is). The gradient of each copy, over all its weights, is
-    clipped to the norm `clip`."""
+    matrix that is moved as Muon does (none given: no one is), with `products` of that type. The gradient of each copy,
+    over all its weights, is clipped to the norm `clip`."""
 
     BETAS, EPS = (0.9, 0.98), 1e-8
     scale: torch.Tensor | None = None
     """What the loss of each copy is to be multiplied by, (N,); None for one."""
 
-    def __init__(self, stacked: Network, rates: Sequence[float], clip: float, muon: Sequence[bool] = ()) -> None:
+    def __init__(
+        self,
+        stacked: Network,
+        rates: Sequence[float],
+        clip: float,
+        muon: Sequence[bool] = (),
+        products: torch.dtype = torch.float32,
+    ) -> None:
         self.parameters = list(stacked.parameters())
         self.peaks, self.clip, self.muon = list(rates), clip, list(muon) or [False] * len(self.parameters)
         self.mean = [torch.zeros_like(p) for p in self.parameters]
         self.square = [torch.zeros_like(p[:, :0] if m else p) for p, m in zip(self.parameters, self.muon, strict=True)]
         self.updates = 0
-        device = self.parameters[0].device
-        self.products = training_dtype(device) if device.type == "cuda" else torch.float32
+        self.products = products
 
     def keep(self, stacked: Network, copies: torch.Tensor) -> None:
         """Goes on with `stacked`, which holds only `copies` (indices) of the stack so far."""
@@ -90,8 +95,15 @@ class ScaledAdamW(StackedAdamW):
     START, FLOOR, CEILING, PATIENCE = 2.0**13, 1.0, 2.0**20, 200
     scale: torch.Tensor
 
-    def __init__(self, stacked: Network, rates: Sequence[float], clip: float, muon: Sequence[bool] = ()) -> None:
-        super().__init__(stacked, rates, clip, muon)
+    def __init__(
+        self,
+        stacked: Network,
+        rates: Sequence[float],
+        clip: float,
+        muon: Sequence[bool] = (),
+        products: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(stacked, rates, clip, muon, products)
         first = self.parameters[0]
         self.scale = torch.full((len(first),), self.START, device=first.device)
         self.streak = torch.zeros_like(self.scale)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
@@ -230,17 +231,17 @@ def _store(typing: Any, array: Any, i: Any, value: Any) -> Any:
     return types.none(array, types.int64, LANES), emit
 
 
-def _splat(builder: Any, value: Any) -> Any:
+def _splat(builder: Any, value: Any, kind: Any = VECTOR) -> Any:
     """A vector of one value, in code to be emitted."""
-    word, nothing = ir.IntType(32), ir.Constant(VECTOR, ir.Undefined)
+    word, nothing = ir.IntType(32), ir.Constant(kind, ir.Undefined)
     value = builder.insert_element(nothing, value, word(0))
-    return builder.shuffle_vector(value, nothing, ir.Constant(ir.VectorType(word, 8), [0] * 8))
+    return builder.shuffle_vector(value, nothing, ir.Constant(ir.VectorType(word, kind.count), [0] * kind.count))
 
 
 def _fused_product(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c of vectors, in code to be emitted."""
-    kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.v8f32"), [a, b, c])
+    kind, name = ir.FunctionType(a.type, [a.type] * 3), f"llvm.fmuladd.v{a.type.count}f32"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b, c])
 
 
 @intrinsic
@@ -297,6 +298,7 @@ F0, F1, F126 = np.float32(0), np.float32(1), np.float32(126.5)
 LOG2E, LN2 = np.float32(1.44269504), np.float32(0.693147181)
 C2, C3, C4, C5, C6 = (np.float32(1 / n) for n in (2, 6, 24, 120, 720))
 LEAST, MOST = np.float32(-87), np.float32(88)
+BEYOND = np.float32(1e30)
 
 
 @_exact
@@ -644,42 +646,44 @@ def gate(up: Tensor, conv: Tensor, side: int) -> Tensor:
     return gated
 
 
-# Attention. Products are made of tiles of four rows and sixteen columns that stay in registers.
+# Attention. Products are made of tiles of four rows that stay in registers: of sixteen columns, or, where registers
+# hold sixteen numbers, of thirty-two.
 
 
-def _tile_of(vectors: int) -> Any:
-    """The intrinsic `tile(c, a, b, count, a_row, a_step, b_row, c_row)`: C <- A B for four rows of C and 8 x `vectors`
-    columns. The first three are addresses of float32; A[r, k] lies at `r a_row + k a_step`, B[k, j] at
+def _tile_of(vectors: int, lanes: int = 8) -> Any:
+    """The intrinsic `tile(c, a, b, count, a_row, a_step, b_row, c_row)`: C <- A B for four rows of C and `lanes` x
+    `vectors` columns. The first three are addresses of float32; A[r, k] lies at `r a_row + k a_step`, B[k, j] at
     `k b_row + j`, for k below `count`, and C[r, j] at `r c_row + j`."""
+    wide = ir.VectorType(ir.FloatType(), lanes)
 
     @intrinsic
     def tile(typing: Any, c: Any, a: Any, b: Any, count: Any, a_row: Any, a_step: Any, b_row: Any, c_row: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             single = ir.FloatType()
             c, a, b, count, a_row, a_step, b_row, c_row = arguments
-            whole, zeros = count.type, ir.Constant(VECTOR, [0.0] * 8)
+            whole, zeros = count.type, ir.Constant(wide, [0.0] * lanes)
             c, a, b = (builder.inttoptr(address, single.as_pointer()) for address in (c, a, b))
 
             def vector_at(base: Any, offset: Any) -> Any:
-                return builder.bitcast(builder.gep(base, [offset]), VECTOR.as_pointer())
+                return builder.bitcast(builder.gep(base, [offset]), wide.as_pointer())
 
-            sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(vectors)] for _ in range(4)]
+            sums = [[cgutils.alloca_once(builder, wide) for _ in range(vectors)] for _ in range(4)]
             for row in sums:
                 for slot in row:
                     builder.store(zeros, slot)
             with cgutils.for_range(builder, count) as loop:
                 right = []
                 for j in range(vectors):
-                    begin = builder.add(builder.mul(loop.index, b_row), whole(8 * j))
+                    begin = builder.add(builder.mul(loop.index, b_row), whole(lanes * j))
                     right.append(builder.load(vector_at(b, begin), align=4))
                 for r, row in enumerate(sums):
                     place = builder.add(builder.mul(loop.index, a_step), builder.mul(whole(r), a_row))
-                    left = _splat(builder, builder.load(builder.gep(a, [place])))
+                    left = _splat(builder, builder.load(builder.gep(a, [place])), wide)
                     for j, slot in enumerate(row):
                         builder.store(_fused_product(builder, left, right[j], builder.load(slot)), slot)
             for r, row in enumerate(sums):
                 for j, slot in enumerate(row):
-                    place = builder.add(builder.mul(whole(r), c_row), whole(8 * j))
+                    place = builder.add(builder.mul(whole(r), c_row), whole(lanes * j))
                     builder.store(builder.load(slot), vector_at(c, place), align=4)
             return context.get_dummy_value()
 
@@ -688,7 +692,10 @@ def _tile_of(vectors: int) -> Any:
     return tile
 
 
-_tile_16, _tile_8 = _tile_of(2), _tile_of(1)
+_tile_32, _tile_16, _tile_8 = _tile_of(2, 16), _tile_of(2), _tile_of(1)
+
+WIDE = get_host_cpu_features().get("avx512f", False)
+"""Whether a register of this processor holds sixteen float32."""
 
 
 @_fast
@@ -696,7 +703,12 @@ def _rows_product(
     c: int, a: int, b: int, columns: int, count: int, a_row: int, a_step: int, b_row: int, c_row: int
 ) -> None:
     """Four rows of C <- A B; addresses and strides as for a tile, `columns` a multiple of eight."""
-    for j in range(0, columns - 8, 16):
+    begin = 0
+    if WIDE:
+        begin = columns // 32 * 32
+        for j in range(0, begin, 32):
+            _tile_32(c + 4 * j, a, b + 4 * j, count, a_row, a_step, b_row, c_row)
+    for j in range(begin, columns - 8, 16):
         _tile_16(c + 4 * j, a, b + 4 * j, count, a_row, a_step, b_row, c_row)
     if columns % 16:
         j = columns - 8
@@ -847,17 +859,20 @@ def _attend_rows(
                     padded,
                 )
                 for r in range(min(4, length - i)):
-                    row = rows[r * padded : r * padded + length]
+                    # All of the row, so that no loop has a rest: what is beyond the tokens counts for nothing.
+                    row = rows[r * padded : (r + 1) * padded]
+                    for j in range(length, padded):
+                        row[j] = -BEYOND
                     largest, total = _largest(row), F0
-                    for j in range(length):
+                    for j in range(padded):
                         row[j] = _exp(row[j] - largest)
-                    for j in range(length):
+                    for j in range(length, padded):
+                        row[j] = F0
+                    for j in range(padded):
                         total += row[j]
                     scale = F1 / total
-                    for j in range(length):
+                    for j in range(padded):
                         row[j] *= scale
-                    for j in range(length, padded):
-                        rows[r * padded + j] = F0
                     if keep:
                         place = (((image * heads + h) * length) + i + r) * padded
                         for j in range(0, padded, 8):
