@@ -15,6 +15,7 @@ from submission.files import cannot_write, write_whole
 from submission.validate import ATTEMPTS, grid_fault
 
 Grid = np.ndarray  # integers (H, W), sides 1-30, colours 0-9
+GridLike = np.ndarray | Sequence[Sequence[int]]  # the same, or lists of lists
 Attempts = dict[str, list[tuple[Grid, Grid]]]  # {task_id: [(attempt 1, attempt 2) per test input]}
 
 
@@ -59,7 +60,7 @@ class Document:
         self._locate(task_id, test_index)
         return (task_id, test_index) not in self._answered
 
-    def set(self, task_id: str, test_index: int, attempt_1: Grid, attempt_2: Grid) -> None:
+    def set(self, task_id: str, test_index: int, attempt_1: GridLike, attempt_2: GridLike) -> None:
         """Replace one answer in memory; `write` brings it to disk.
 
         Attempts are integer arrays or lists of lists (H, W), sides 1-30, colours 0-9. ValueError names the
@@ -121,7 +122,7 @@ def read(path: str | os.PathLike[str]) -> Attempts:
     return attempts
 
 
-def _entry(attempt_1: Grid, attempt_2: Grid, task_id: str, index: int) -> dict[str, list[list[int]]]:
+def _entry(attempt_1: GridLike, attempt_2: GridLike, task_id: str, index: int) -> dict[str, list[list[int]]]:
     place = f"task {task_id}, test {index}"
     return {name: _plain(grid, f"{place}, {name}") for name, grid in zip(ATTEMPTS, (attempt_1, attempt_2), strict=True)}
 

@@ -41,7 +41,7 @@ def test_document_is_valid_at_once_and_after_every_answer(tmp_path, test_inputs)
 
     task_id = list(test_inputs)[1]
     first = np.full((30, 1), 9)
-    second: Any = [[0, 1], [2, 3]]  # lists do as well as arrays
+    second = [[0, 1], [2, 3]]
     document.set(task_id, 1, first, second)
     second[0][0] = 7  # the caller's own list, which is no longer the document's
     assert np.array_equal(read(path)[task_id][1][0], start[task_id][1][0])  # not before `write`
@@ -97,7 +97,7 @@ def test_fallback_grids_always_differ(test_inputs):
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_litter(tmp_path, test_inputs, monkeypatch, broken):
     document = Document(tmp_path / "submission.json", test_inputs)
     before = document.path.read_bytes()
-    document.set("00000000", 0, np.array([[1]]), np.array([[2]]))
+    document.set("00000000", 0, [[1]], [[2]])
 
     def fail(*args):
         raise OSError("no space left on device")
