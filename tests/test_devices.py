@@ -58,7 +58,7 @@ def test_an_operation_that_torch_lacks_is_named(monkeypatch):
     text = "The operator 'aten::_foo.out' is not currently implemented for the MPS device. If you want this op ..."
 
     def refuse(*_, **__):
-        raise NotImplementedError(text)
+        raise NotImplementedError(text)  # what torch itself raises, as below
 
     monkeypatch.setattr(jobs, "adapt", refuse)
     task = Task("a", tuple(copy_task(1)), (np.ones((3, 3), np.uint8),))

@@ -66,8 +66,11 @@ def adapt(
     named = list(working.named_parameters())
     rates = [config.task_lr if name == "conditioning.tasks" else config.lr for name, _ in named]
     muon = [config.optimizer == "muon" and p.dim() == 3 and ".blocks." in name for name, p in named]
-    kind = ScaledAdamW if dtype == torch.float16 else StackedAdamW
-    optimizer = kind(working, rates, config.clip, muon, torch.bfloat16 if dtype == torch.bfloat16 else torch.float32)
+    optimizer = (
+        ScaledAdamW(working, rates, config.clip, muon)
+        if dtype == torch.float16
+        else StackedAdamW(working, rates, config.clip, muon, products=dtype)
+    )
     supervision = supervision_of(network.config, config.supervision)
     batches = Batches(slots, size, config, network.config, device)
     progress = SlotProgress(count, config, seconds, begun)

@@ -95,15 +95,8 @@ class ScaledAdamW(StackedAdamW):
     START, FLOOR, CEILING, PATIENCE = 2.0**13, 1.0, 2.0**20, 200
     scale: torch.Tensor
 
-    def __init__(
-        self,
-        stacked: Network,
-        rates: Sequence[float],
-        clip: float,
-        muon: Sequence[bool] = (),
-        products: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__(stacked, rates, clip, muon, products)
+    def __init__(self, stacked: Network, rates: Sequence[float], clip: float, muon: Sequence[bool] = ()) -> None:
+        super().__init__(stacked, rates, clip, muon)
         first = self.parameters[0]
         self.scale = torch.full((len(first),), self.START, device=first.device)
         self.streak = torch.zeros_like(self.scale)
