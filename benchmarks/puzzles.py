@@ -1,6 +1,6 @@
 """Systems side by side on puzzles: the same examples, processor minutes, seed and judge.
 
-    python benchmarks/puzzles.py                                        # 15 processor minutes each
+    python benchmarks/puzzles.py                                        # 10 or 15 processor minutes each
     python benchmarks/puzzles.py --only maze,rubik2 --systems nano,trm-nano --piece 9m
     python benchmarks/puzzles.py --only sudoku9-hard,maze-30 --budget 60m
 
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="sudoku9,maze,rubik2", help=", ".join(ASKED))
     parser.add_argument("--systems", default="nano,trm-nano,trm-mlp-nano", help="comma-separated")
-    parser.add_argument("--budget", type=duration, default=15 * 60.0, help="processor time of each training")
+    parser.add_argument("--budget", type=duration, help="processor time of each training (default: the puzzle's goal)")
     parser.add_argument("--piece", type=duration, default=10**9, help="stop training after this time of the clock")
     parser.add_argument("--examples", type=int, help="to train on (default: the puzzle's)")
     parser.add_argument("--test", type=int, default=1000, help="puzzles to be judged")
@@ -89,7 +89,7 @@ def _run(arguments: argparse.Namespace, asked: Puzzle, name: str, system: str, p
     outcome = run_puzzle(
         asked,
         system,
-        Limit(arguments.budget),
+        Limit(arguments.budget or asked.seconds),
         directory,
         torch.device("cpu"),
         seed=arguments.seed,

@@ -44,6 +44,9 @@ class Arithmetic(Puzzle):
     digits: int = 3
     vocabulary: int = FIRST + len(SIGNS)
     seconds: float = 900.0
+    patch: int = 2
+    batch: int = 16
+    loops: int = 4
 
     @property
     def width(self) -> int:

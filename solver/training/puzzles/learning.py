@@ -25,31 +25,39 @@ AS_THEY_ARE = Augmentation(max_scale=1, turn=False, recolor=False, move=False)
 NARROW = 128
 """Up to this width a system is one for CPUs."""
 
+HEAD = 16
+"""Numbers that a head of attention has at least."""
+
 SYSTEMS = tuple(name for name in TRAIN_PRESETS if name != "base-arc2")
 
 
 def config_for(puzzle: Puzzle, system: str) -> TrainConfig:
-    """How a system is trained on a puzzle: its preset, on the puzzle's canvas and vocabulary, all loop steps from the
-    start, and for those of a CPU's size the width and the batch that the puzzle asks for. ValueError for an unknown
+    """How a system is trained on a puzzle: its preset, on the puzzle's canvas and vocabulary; for those of a CPU's size
+    with the width, batch and rate that the puzzle asks for, and `nano` with its depth too. ValueError for an unknown
     system."""
     if system not in SYSTEMS:
         raise ValueError(f"no system is called {system!r}; choose from {', '.join(SYSTEMS)}")
     preset = TRAIN_PRESETS[system]()
     canvas = puzzle.canvas if preset.model.mixer == "mlp" else 0
     model = replace(preset.model, patch=puzzle.patch, vocabulary=puzzle.vocabulary, canvas=canvas)
-    cells = preset.batch_cells
+    cells, lr, half_loops = preset.batch_cells, preset.lr, 0.0
     if preset.model.width <= NARROW:
-        cells = puzzle.batch * puzzle.canvas**2
+        cells, lr = puzzle.batch * puzzle.canvas**2, puzzle.lr
     if system.endswith("nano"):
-        shrunk = {name: getattr(model, name) // puzzle.shrink for name in ("width", "heads", "hidden")}
-        model = replace(model, **shrunk)
+        heads = min(model.heads, -(-model.width // puzzle.shrink // HEAD))
+        width = max(heads * HEAD, model.width // puzzle.shrink)
+        model = replace(model, width=width, heads=heads, hidden=model.hidden // puzzle.shrink)
+    if system == "nano":
+        model = replace(model, blocks=puzzle.blocks, loops=puzzle.loops, convolution=puzzle.convolution)
+        half_loops = 0.5
     return replace(
         preset,
         name=f"{puzzle.name}-{system}",
         model=model,
         mix={puzzle.canvas: 1.0},
         batch_cells=cells,
-        half_loops=0.0,
+        lr=lr,
+        half_loops=half_loops,
         plain=0.0,
         augmentation=AS_THEY_ARE,
         validate_seconds=30.0,

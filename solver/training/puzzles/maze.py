@@ -143,6 +143,11 @@ class Maze(Puzzle):
     loops: float = 0.1  # share of the walls between two corridors that are opened
     held_out: int = 4
     seconds: float = 600.0
+    batch: int = 6
+    shrink: int = 4
+    blocks: int = 1
+    loops: int = 16
+    convolution: bool = True
     spread: int = 8  # examples to train on that turns and reflections make of each maze, at most 8
 
     def __post_init__(self) -> None:
@@ -152,6 +157,10 @@ class Maze(Puzzle):
     @property
     def canvas(self) -> int:  # type: ignore[override]
         return self.size + 2 - self.size % 2
+
+    @property
+    def patch(self) -> int:  # type: ignore[override]
+        return 1 if self.size <= 16 else 2
 
     @property
     def least(self) -> int:

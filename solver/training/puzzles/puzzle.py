@@ -50,12 +50,16 @@ class Puzzle(ABC):
     goal: ClassVar[str]  # what is aimed at, and in which time
     drawn_as: ClassVar[str] = "colors"  # how its grids look, see `solver.results.puzzles.cells`
     canvas: int  # side of the canvas, in cells
-    patch: int = 2  # canvas cells a side that make one token
+    patch: int = 1  # canvas cells a side that make one token
     vocabulary: int = 12  # tokens that a cell may hold, see `solver.model.ModelConfig`
     held_out: int = 16  # one class in so many is for the test, and one for validation
     amount: int = 100_000  # examples to train on
-    batch: int = 48  # examples in a batch of the systems for CPUs
-    shrink: int = 2  # by how much the systems called nano are made narrower
+    batch: int = 8  # examples in a batch of the systems for CPUs
+    lr: float = 4e-3  # their peak rate
+    shrink: int = 2  # by how much those called nano are made narrower
+    blocks: int = 2  # of `nano`: different blocks in one loop step
+    loops: int = 8  # of `nano`: loop steps, half as many in the first half of the training
+    convolution: bool = False  # of `nano`: whether its MLP has one
     seconds: float = 180.0  # of training, unless others are asked for
 
     @abstractmethod

@@ -29,6 +29,9 @@ class Rubik2(Puzzle):
     canvas: int = 10
     held_out: int = 6
     seconds: float = 900.0
+    patch: int = 2
+    batch: int = 12
+    loops: int = 4
     moves: int = 6
 
     def __post_init__(self) -> None:

@@ -151,7 +151,6 @@ class Sudoku9(Sudoku):
     goal = "90% of the easy ones in 15 minutes"
     box: int = 3
     canvas: int = 10
-    patch: int = 1
     held_out: int = 3
     seconds: float = 900.0
     hard: bool = False
