@@ -77,7 +77,7 @@ def test_a_toy_learns_sudoku4_and_its_folder_says_how(tmp_path):
     assert estimate.low <= estimate.value <= estimate.high
     assert len(outcome.steps) == 2
     assert outcome.steps[-1] == round(estimate.value, 4)
-    assert checkpoint.load(str(tmp_path / "sudoku4-toy.safetensors")).config.patch == puzzle("sudoku4").patch == 1
+    assert checkpoint.load(str(tmp_path / "sudoku4-toy.safetensors")).config.patch == puzzle("sudoku4").patch == 2
     for name in ("answers.svg", "solving.svg"):
         texts = [node.text for node in ElementTree.parse(tmp_path / name).iter() if node.tag.endswith("text")]
         assert texts.count("4") > 4

@@ -119,6 +119,9 @@ class Sudoku4(Sudoku):
     goal = "99% in 3 minutes"
     box: int = 2
     canvas: int = 6
+    patch: int = 2
+    batch: int = 16
+    loops: int = 4
     held_out: int = 5
 
     def make(self, count: int, generator: np.random.Generator, part: str) -> Drawn:
