@@ -38,8 +38,8 @@ def _distances(grid: np.ndarray, row: int, column: int, over: int) -> np.ndarray
 
 
 @compiled
-def _carve(size: int, seed: int, loops: float) -> np.ndarray:
-    """Corridors, one cell wide, carved from a random cell on, and then a share `loops` of those walls opened that part
+def _carve(size: int, seed: int, opened: float) -> np.ndarray:
+    """Corridors, one cell wide, carved from a random cell on, and then a share `opened` of those walls opened that part
     two corridors: uint8 (S, S) of FREE and WALL."""
     np.random.seed(seed)  # of numba's generator; numpy's has its own
     grid = np.full((size, size), WALL, dtype=np.uint8)
@@ -63,7 +63,7 @@ def _carve(size: int, seed: int, loops: float) -> np.ndarray:
             height += 1
     for r in range(size):
         for c in range(size):
-            if grid[r, c] == WALL and _open_sides(grid, r, c) == 2 and np.random.random() < loops:
+            if grid[r, c] == WALL and _open_sides(grid, r, c) == 2 and np.random.random() < opened:
                 grid[r, c] = FREE
     return grid
 
@@ -140,7 +140,7 @@ class Maze(Puzzle):
     }
     goal = "95% for 10x10 in 10 minutes"
     size: int = 10
-    loops: float = 0.1  # share of the walls between two corridors that are opened
+    opened: float = 0.1  # share of the walls between two corridors that are opened
     held_out: int = 4
     seconds: float = 600.0
     batch: int = 6
@@ -174,7 +174,7 @@ class Maze(Puzzle):
     def make(self, count: int, generator: np.random.Generator, part: str) -> Drawn:
         spread = self.spread if part == "train" else 1
         seeds = generator.integers(2**31, size=(max(1, count // spread), 2))
-        pairs = np.array([_pose(_carve(self.size, one, self.loops), two, self.least) for one, two in seeds.tolist()])
+        pairs = np.array([_pose(_carve(self.size, one, self.opened), two, self.least) for one, two in seeds.tolist()])
         pairs = pairs[(pairs[:, 0] == START).any((1, 2))]
         inputs, targets = (np.concatenate(turned(pairs[:, k])[:spread]) for k in (0, 1))
         swapped = np.choose(inputs, [FREE, 1, START, GOAL, PATH, WALL]).astype(np.uint8)
