@@ -123,6 +123,7 @@ class Sudoku4(Sudoku):
     batch: int = 16
     loops: int = 4
     held_out: int = 5
+    seconds: float = 120.0
 
     def make(self, count: int, generator: np.random.Generator, part: str) -> Drawn:
         which = generator.integers(288, size=count)
