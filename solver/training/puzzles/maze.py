@@ -81,36 +81,42 @@ def _open_sides(grid: np.ndarray, row: int, column: int) -> int:
 
 @compiled
 def _pose(grid: np.ndarray, seed: int, least: int) -> np.ndarray:
-    """A maze with a start and a goal, and the same with a shortest path of more than `least` steps: uint8 (2, S, S);
-    without a start where no such path was found. Of several paths it takes the one that turns up, down, left and right
-    in this order of preference, from the start."""
+    """A maze with a start and a goal that are more than `least` steps apart, uint8 (S, S); without them where no such
+    two were found."""
     np.random.seed(seed)
     size = grid.shape[0]
-    pair = np.empty((2, size, size), dtype=np.uint8)
-    pair[0] = grid
-    pair[1] = grid
+    maze = grid.copy()
     free = np.flatnonzero(grid.copy().reshape(size * size) == FREE)
     for _ in range(8):
         start = free[np.random.randint(len(free))]
         steps = _distances(grid, start // size, start % size, FREE)
-        far = np.flatnonzero(steps.copy().reshape(size * size) > least)
+        far = np.flatnonzero(steps.reshape(size * size) > least)
         if len(far) == 0:
             continue
         goal = far[np.random.randint(len(far))]
-        back = _distances(grid, goal // size, goal % size, FREE)
-        r, c = start // size, start % size
-        while back[r, c] > 1:
-            for k in range(4):
-                y, x = r + (k == 1) - (k == 0), c + (k == 3) - (k == 2)
-                if 0 <= y < size and 0 <= x < size and back[y, x] == back[r, c] - 1:
-                    break
-            r, c = y, x
-            pair[1, r, c] = PATH
-        for k in range(2):
-            pair[k, start // size, start % size] = START
-            pair[k, goal // size, goal % size] = GOAL
+        maze[start // size, start % size] = START
+        maze[goal // size, goal % size] = GOAL
         break
-    return pair
+    return maze
+
+
+@compiled
+def _solved(maze: np.ndarray) -> np.ndarray:
+    """A maze with its shortest path drawn, uint8 (S, S): of several the one that, from the start on, goes up rather
+    than down, left or right, in this order. So what is asked for follows from the maze as it is seen, turned or not."""
+    size, solved = maze.shape[0], maze.copy()
+    goal = np.flatnonzero(maze.copy().reshape(size * size) == GOAL)[0]
+    start = np.flatnonzero(maze.copy().reshape(size * size) == START)[0]
+    back = _distances(maze, goal // size, goal % size, FREE)
+    r, c = start // size, start % size
+    while back[r, c] > 1:
+        for k in range(4):
+            y, x = r + (k == 1) - (k == 0), c + (k == 3) - (k == 2)
+            if 0 <= y < size and 0 <= x < size and back[y, x] == back[r, c] - 1:
+                break
+        r, c = y, x
+        solved[r, c] = PATH
+    return solved
 
 
 def path_length(maze: np.ndarray, over: int = FREE) -> int:
@@ -174,9 +180,10 @@ class Maze(Puzzle):
     def make(self, count: int, generator: np.random.Generator, part: str) -> Drawn:
         spread = self.spread if part == "train" else 1
         seeds = generator.integers(2**31, size=(max(1, count // spread), 2))
-        pairs = np.array([_pose(_carve(self.size, one, self.opened), two, self.least) for one, two in seeds.tolist()])
-        pairs = pairs[(pairs[:, 0] == START).any((1, 2))]
-        inputs, targets = (np.concatenate(turned(pairs[:, k])[:spread]) for k in (0, 1))
+        mazes = np.array([_pose(_carve(self.size, one, self.opened), two, self.least) for one, two in seeds.tolist()])
+        mazes = mazes[(mazes == START).any((1, 2))]
+        inputs = np.concatenate(turned(mazes)[:spread])
+        targets = np.array([_solved(maze) for maze in inputs])
         swapped = np.choose(inputs, [FREE, 1, START, GOAL, PATH, WALL]).astype(np.uint8)
         classes = np.minimum(square_classes(inputs), square_classes(swapped))
         return Drawn(inputs, targets, classes)
