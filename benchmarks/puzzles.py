@@ -41,7 +41,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name in the table -> puzzle and what it is asked for."""
 
-HEAD = ("puzzle", "system", "weights", "samples", "mark", "share, 95% interval", "after each loop step")
+HEAD = ("puzzle", "system", "weights", "samples", "mark", "share, 95% interval", "8 views", "after each loop step")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -109,10 +109,17 @@ def table(out: Path) -> str:
             outcome = orjson.loads(path.read_bytes())["outcome"]
             steps = " ".join(f"{100 * share:.0f}" for share in outcome["steps"])
             for mark, share in outcome["marks"].items():
-                value = f"{100 * share['value']:.1f} ({100 * share['low']:.1f} to {100 * share['high']:.1f})"
-                facts = (f"{outcome['parameters']:,}", f"{outcome['samples']:,}", mark, value)
+                shares = [_percent(share), _percent(outcome["voted"].get(mark))]
+                facts = (f"{outcome['parameters']:,}", f"{outcome['samples']:,}", mark, *shares)
                 rows.append((name, path.parent.name, *facts, steps if mark == next(iter(outcome["marks"])) else ""))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def _percent(share: dict[str, float] | None) -> str:
+    """A share with its interval; nothing for none."""
+    if share is None:
+        return ""
+    return f"{100 * share['value']:.1f} ({100 * share['low']:.1f} to {100 * share['high']:.1f})"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import orjson
@@ -13,7 +14,8 @@ from solver.learn.canvas import cell_log_probs, decode, pack, random_placement, 
 from solver.model import MODELS, Network
 from solver.results.puzzles.trained import run_puzzle
 from solver.training.loop import Limit
-from solver.training.puzzles.answering import Answering
+from solver.training.puzzles import sudoku
+from solver.training.puzzles.answering import Answering, Voting
 from solver.training.puzzles.catalogue import FEW_SHOT, PUZZLES, puzzle
 from solver.training.puzzles.learning import SYSTEMS, config_for, learn
 from solver.weights import checkpoint
@@ -89,6 +91,30 @@ def test_a_toy_learns_sudoku4_and_its_folder_says_how(tmp_path):
     answering = Answering(trainer.average, 6, CPU, torch.float32, trainer.corpus.table)
     inputs = puzzle("sudoku4").draw(9, "test").inputs
     np.testing.assert_array_equal(answering.steps(inputs)[0], replace(answering, loops=1)(inputs))
+
+
+def test_views_vote_on_a_puzzle_and_their_answers_are_brought_back():
+    test = puzzle("sudoku4").draw(40, "test")
+    full = sudoku.all_of_four()
+
+    class Solver:
+        """Right but for puzzles whose first cell is empty, where it is unsure and says 1 everywhere."""
+
+        def sure(self, inputs):
+            fits = ((inputs[:, None] == 0) | (inputs[:, None] == full)).all((2, 3))
+            answers, lost = full[fits.argmax(1)], inputs[:, 0, 0] == 0
+            return np.where(lost[:, None, None], np.uint8(1), answers), np.where(lost, -9.0, -0.1)
+
+    solver: Any = Solver()
+    alone = solver.sure(test.inputs)[0]
+    wrong = (alone != test.targets).any((1, 2))
+    assert 0 < wrong.sum() < 40
+    corner = (test.inputs[:, [0, 0, 3, 3], [0, 3, 0, 3]] > 0).any(1)
+    assert wrong[corner].any()
+    for digits in (0, 4):
+        voted = Voting(solver, turns=True, digits=digits)(test.inputs)
+        right = (voted == test.targets).all((1, 2))
+        np.testing.assert_array_equal(right, corner)  # a view in which the first cell is given is enough
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ def test_classes_of_sudoku4_are_those_of_trying_all_symmetries(drawn):
 
 
 def _shortest(cells):
-    """Every shortest path from start to goal, by breadth-first search."""
+    """Every shortest path from start to goal, by breadth-first search; first the one that prefers up to down to left
+    to right, from the start on."""
     (start,), (goal,) = (list(map(tuple, np.argwhere(cells == what))) for what in (maze.START, maze.GOAL))
     queue = deque([start])
     ways: dict[tuple[int, ...], list[list[tuple[int, ...]]]] = {start: [[]]}
@@ -157,9 +158,10 @@ def _shortest(cells):
 def test_mazes_show_a_shortest_path_and_any_other_one_counts(drawn):
     several, kind = 0, puzzle("maze", size=8)
     assert isinstance(kind, maze.Maze)
-    for cells, target in zip(drawn["maze"]["train"].inputs[:150], drawn["maze"]["train"].targets, strict=False):
+    some = drawn["maze"]["train"][:: len(drawn["maze"]["train"]) // 150]  # turned ones among them
+    for cells, target in zip(some.inputs, some.targets, strict=True):
         paths = _shortest(cells)
-        assert set(map(tuple, np.argwhere(target == maze.PATH))) in paths
+        assert set(map(tuple, np.argwhere(target == maze.PATH))) == paths[0]  # up, down, left, right
         assert len(paths[0]) >= kind.least
         for path in paths:
             answer = cells.copy()

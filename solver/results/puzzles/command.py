@@ -16,7 +16,7 @@ from solver.device import pick_device, prepare, worker_devices
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.results.evaluate import format_evaluation
 from solver.results.intervals import Estimate, wilson
-from solver.results.puzzles.trained import Outcome, run_puzzle
+from solver.results.puzzles.trained import VIEWS, Outcome, run_puzzle
 from solver.results.trial import run_trial
 from solver.run.folder import new_directory
 from solver.run.read import read_run
@@ -132,8 +132,13 @@ def train_on(
 
 def report(asked: Puzzle, outcome: Outcome) -> str:
     """What was measured, as text."""
-    rows = [(mark, str(estimate), asked.metrics[mark]) for mark, estimate in outcome.marks.items()]
-    table = aligned(("mark", "share, 95% interval", "what counts"), rows, left=("mark", "what counts"))
+    head = ["mark", "share, 95% interval", "what counts"]
+    rows = [[mark, str(estimate), asked.metrics[mark]] for mark, estimate in outcome.marks.items()]
+    if outcome.voted:
+        head.insert(2, f"vote of {VIEWS} views")
+        for row in rows:
+            row.insert(2, str(outcome.voted[row[0]]))
+    table = aligned(head, rows, left=("mark", "what counts"))
     steps = " ".join(f"{share:.1%}" for share in outcome.steps)
     return "\n".join(
         [

@@ -17,7 +17,7 @@ from solver.results.puzzles.picture import Exhibit, answers_picture, solving_pic
 from solver.run.folder import write_json
 from solver.training.loop import Limit
 from solver.training.pretrain import Trainer
-from solver.training.puzzles.answering import Answering
+from solver.training.puzzles.answering import Answering, Voting
 from solver.training.puzzles.learning import learn
 from solver.training.puzzles.puzzle import Drawn, Puzzle
 from solver.weights import checkpoint
@@ -26,16 +26,21 @@ from submission.files import write_whole
 SHOWN = 4
 """Puzzles in a picture."""
 
+VIEWS = 8
+"""Views of a puzzle that vote."""
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. `steps`: the first mark, had the answer been taken after each loop step."""
+    """What came of it. `steps`: the first mark, had the answer been taken after each loop step; `voted`: the marks of
+    answers by a vote of views, empty for a puzzle that has no other guises."""
 
     parameters: int
     samples: int
     seconds: float
     marks: dict[str, Estimate]
     steps: list[float]
+    voted: dict[str, Estimate]
     tested: int
 
 
@@ -73,12 +78,16 @@ def run_puzzle(
     assert not np.isin(test.classes, data.hashes).any()
     answering = Answering(trainer.average, puzzle.canvas, device, trainer.dtype, trainer.corpus.table)
     marks = puzzle.marks(test, answering)
+    voted: dict[str, np.ndarray] = {}
+    if puzzle.turns or puzzle.exchanged:
+        voted = puzzle.marks(test, Voting(answering, puzzle.turns, puzzle.exchanged, VIEWS, seed))
     outcome = Outcome(
         parameters=sum(p.numel() for p in trainer.network.parameters()),
         samples=trainer.samples,
         seconds=round(trainer.seconds, 1),
         marks={name: _share(values) for name, values in marks.items()},
         steps=_by_step(puzzle, test, answering),
+        voted={name: _share(values) for name, values in voted.items()},
         tested=len(test),
     )
     record = {

@@ -85,7 +85,7 @@ def _pose(grid: np.ndarray, seed: int, least: int) -> np.ndarray:
     two were found."""
     np.random.seed(seed)
     size = grid.shape[0]
-    maze = grid.copy()
+    maze: np.ndarray = grid.copy()
     free = np.flatnonzero(grid.copy().reshape(size * size) == FREE)
     for _ in range(8):
         start = free[np.random.randint(len(free))]
@@ -104,7 +104,8 @@ def _pose(grid: np.ndarray, seed: int, least: int) -> np.ndarray:
 def _solved(maze: np.ndarray) -> np.ndarray:
     """A maze with its shortest path drawn, uint8 (S, S): of several the one that, from the start on, goes up rather
     than down, left or right, in this order. So what is asked for follows from the maze as it is seen, turned or not."""
-    size, solved = maze.shape[0], maze.copy()
+    size = maze.shape[0]
+    solved: np.ndarray = maze.copy()
     goal = np.flatnonzero(maze.copy().reshape(size * size) == GOAL)[0]
     start = np.flatnonzero(maze.copy().reshape(size * size) == START)[0]
     back = _distances(maze, goal // size, goal % size, FREE)
@@ -145,6 +146,7 @@ class Maze(Puzzle):
         "exact": "the path that the data has, which is one of the shortest",
     }
     goal = "95% for 10x10 in 10 minutes"
+    turns = True
     size: int = 10
     opened: float = 0.1  # share of the walls between two corridors that are opened
     held_out: int = 4

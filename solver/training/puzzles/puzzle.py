@@ -49,6 +49,8 @@ class Puzzle(ABC):
     metrics: ClassVar[dict[str, str]]  # name of a mark -> what it counts; the first is the one with a goal
     goal: ClassVar[str]  # what is aimed at, and in which time
     drawn_as: ClassVar[str] = "colors"  # how its grids look, see `solver.results.puzzles.cells`
+    turns: ClassVar[bool] = False  # whether the eight symmetries of the square make other puzzles of the kind
+    exchanged: ClassVar[int] = 0  # digits from 1 to this one may be exchanged, 0: none
     canvas: int  # side of the canvas, in cells
     patch: int = 1  # canvas cells a side that make one token
     vocabulary: int = 12  # tokens that a cell may hold, see `solver.model.ModelConfig`

@@ -18,6 +18,7 @@ class Sudoku(Puzzle):
     """What both sizes have in common."""
 
     drawn_as = "digits"
+    turns = True
     box: int  # cells a side of a box
 
     def marks(self, drawn: Drawn, answer: Answerer) -> dict[str, np.ndarray]:
@@ -117,6 +118,7 @@ class Sudoku4(Sudoku):
     about = "4x4 Sudoku, unique solution, 8 to 12 empty cells"
     metrics = {"valid": VALID}  # noqa: RUF012
     goal = "99% in 3 minutes"
+    exchanged = 4
     box: int = 2
     canvas: int = 6
     patch: int = 2
@@ -153,6 +155,7 @@ class Sudoku9(Sudoku):
     about = "9x9 Sudoku, unique solution; --hard: a plain solver has to take back guesses"
     metrics = {"exact": "all 81 cells", "nearly": "at least 73 of the 81 cells"}  # noqa: RUF012
     goal = "90% of the easy ones in 15 minutes"
+    exchanged = 9
     box: int = 3
     canvas: int = 10
     held_out: int = 3
