@@ -24,7 +24,7 @@ from solver.run.work import Means
 from solver.text import aligned, format_duration
 from solver.training.loop import Limit
 from solver.training.puzzles.catalogue import FEW_SHOT, PUZZLES, FewShot, puzzle
-from solver.training.puzzles.learning import SYSTEMS
+from solver.training.puzzles.learning import NARROW, SYSTEMS, config_for
 from solver.training.puzzles.puzzle import Puzzle
 
 CORE_SECONDS = 30.0
@@ -121,7 +121,8 @@ def train_on(
     train on, None: the puzzle's; `clock`: of the limit, in seconds; `run_dir`: None for a new folder in `runs`.
     ValueError for a system or a folder that it cannot be."""
     where = pick_device(device)
-    prepare(where)
+    small = config_for(asked, system).model.width <= NARROW
+    prepare(where, threads=1 if small else None)  # two are a tenth faster, and crawl where others are at work too
     directory = _directory(run_dir)
     print(f"{asked.name}, {system}, run folder {directory}")
     outcome = run_puzzle(asked, system, limit, directory, where, seed=seed, tested=tested, amount=amount, clock=clock)
@@ -180,7 +181,8 @@ def solve_few_shot(
     print(f"{len(data.tasks)} tasks of {data.name} (content sha256 {data.content_hash[:16]}), run folder {directory}")
     means = Means(None if steps else seconds, device, processes)
     print(format_evaluation(run_trial(data, data.tasks, config, directory, means, seed=seed)))
-    print(f"cells of the first attempts within one level: {_near(data, directory)}")
+    if not kind.recolored:  # its colours are levels
+        print(f"cells of the first attempts within one level: {_near(data, directory)}")
     print(f"goal: {kind.goal}; tinyarc report {directory} shows every task")
 
 
