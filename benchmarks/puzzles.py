@@ -23,7 +23,7 @@ from pieces import Piece, keep_settings
 
 from solver.device import prepare
 from solver.options import duration
-from solver.results.puzzles.trained import run_puzzle
+from solver.results.puzzles.trained import VIEWS, run_puzzle
 from solver.training.loop import Limit
 from solver.training.puzzles.catalogue import puzzle
 from solver.training.puzzles.learning import config_for
@@ -41,7 +41,9 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name in the table -> puzzle and what it is asked for."""
 
-HEAD = ("puzzle", "system", "weights", "samples", "mark", "share, 95% interval", "8 views", "after each loop step")
+HEAD = (
+    "puzzle", "system", "weights", "samples", "mark", "share, 95% interval", f"{VIEWS} views", "after each loop step",
+)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

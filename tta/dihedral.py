@@ -47,10 +47,12 @@ def inverse_element(element: Whole) -> Whole:
 
 
 def transform(grid: torch.Tensor, element: int) -> torch.Tensor:
-    """The view of one grid (H, W), any dtype, under `element`; `inverse_element` brings it back."""
-    height, width = grid.shape
+    """The view of a grid, or of grids of one size (..., H, W), any dtype, under `element`; `inverse_element` brings it
+    back."""
+    height, width = grid.shape[-2:]
     view_height, view_width = view_size(element, height, width)
     y = torch.arange(view_height, device=grid.device)[:, None]
     x = torch.arange(view_width, device=grid.device)[None, :]
     turn, h, w = torch.tensor((element, height, width), device=grid.device)
-    return grid[source_index(turn, y, x, h, w)]
+    rows, columns = source_index(turn, y, x, h, w)
+    return grid[..., rows, columns]

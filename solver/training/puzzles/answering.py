@@ -10,7 +10,7 @@ import torch
 from solver.learn.augment import PairTable, render_examples
 from solver.learn.canvas import Placement, pack, render
 from solver.model import Network
-from tta import identity_views, inverse_element
+from tta import identity_views, inverse_element, transform
 from tta.colors import COLORS
 from voting import RULES, Pool
 
@@ -111,6 +111,4 @@ class Voting:
 
 def _turned(grids: np.ndarray, element: int) -> np.ndarray:
     """Grids (P, H, W) under one of the elements of `tta.dihedral`."""
-    if element & 1:
-        grids = grids.swapaxes(1, 2)
-    return np.ascontiguousarray(grids[:, :: -1 if element & 2 else 1, :: -1 if element & 4 else 1])
+    return transform(torch.from_numpy(grids), element).numpy()
