@@ -33,7 +33,8 @@ aten = torch.ops.aten
 class Pretend(TorchDispatchMode):
     """`waits`: in order, the lines of the project where the host would wait for the device, to copy from it or to it or
     to read a value. What is read is `reads` of the tensor that has no data. `live`, `peak`: bytes on the device now
-    and at most since they were set; what is there already when this begins does not count."""
+    and at most since they were set; what is there already when this begins does not count. More than `room` bytes are
+    an error like a full card's."""
 
     def __init__(self, reads: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
@@ -41,6 +42,7 @@ class Pretend(TorchDispatchMode):
         self.reads = reads
         self.waits: list[str] = []
         self.live = self.peak = 0
+        self.room = float("inf")
         self._known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -82,6 +84,8 @@ class Pretend(TorchDispatchMode):
             self.live += storage.nbytes()
             self.peak = max(self.peak, self.live)
             weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+            if self.live > self.room:
+                raise torch.OutOfMemoryError(f"out of memory on the pretend device: {self.live} of {self.room} bytes")
         return made
 
     def _forget(self, which: int, size: int) -> None:

@@ -191,6 +191,17 @@ def test_the_arithmetic_of_a_step_is_what_it_is_by_hand():
     assert counting.step_cost(config, sources(), 32).flops == by_hand
 
 
+def test_base_trains_on_two_cards_of_15_gigabytes_in_float32(there, trainer, monkeypatch):
+    monkeypatch.setattr(pretrain, "training_dtype", lambda device: torch.float32)
+    built = trainer(batch_cells=base().batch_cells // 2, mix={12: 0.5, 32: 0.5})
+    there.room = 14e9
+    built.warm_up()
+    assert built.parts == 2
+    there.peak = there.live
+    built.train_step(0.9)
+    assert there.peak < there.room
+
+
 @pytest.mark.parametrize("supervision", ["all", "detached"])
 def test_the_memory_counted_is_what_autograd_saves_on_the_cpu(supervision, monkeypatch):
     model = replace(MODELS["toy"], supervision=supervision)

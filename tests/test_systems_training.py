@@ -18,7 +18,7 @@ from solver.learn.batches import Slot
 from solver.learn.objective import improving_targets
 from solver.learn.predict import PredictConfig, predict, trace
 from solver.learn.recipe import AdaptConfig
-from solver.model import unstack
+from solver.model import Network, unstack
 from solver.training.corpus import Corpus
 from solver.training.episodes import Episodes
 from solver.training.loop import save
@@ -101,6 +101,46 @@ def test_a_named_system_takes_a_training_step(name, sources):
     before = trainer.network.head.clone()
     assert bool(trainer.train_step(0.5).isfinite())
     assert not torch.equal(trainer.network.head, before)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_batch_for_which_memory_is_short_is_worked_in_parts_with_the_same_gradients(
+    name, sources, monkeypatch, capsys
+):
+    whole, parted = (Trainer(preset(name), sources, CPU, seed=1) for _ in range(2))
+    steps, seen = Network.steps, []
+
+    def full(network, canvas, *rest, **named):
+        seen.append(canvas.shape[1])
+        if canvas.shape[1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return steps(network, canvas, *rest, **named)
+
+    for progress in (0.3, 0.6):
+        monkeypatch.setattr(Network, "steps", steps)
+        expected = whole.train_step(progress)
+        monkeypatch.setattr(Network, "steps", full)
+        torch.testing.assert_close(parted.train_step(progress), expected, rtol=1e-4, atol=1e-5)
+        if progress == 0.3:  # afterwards Muon has made the weights differ by more than rounding
+            for a, b in zip(whole.network.parameters(), parted.network.parameters(), strict=True):
+                assert (a.grad is None) == (b.grad is None)
+                torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-5)
+    assert seen == [8, 4, *[2] * 8]
+    assert (parted.parts, parted.samples) == (4, whole.samples)
+    assert capsys.readouterr().out.count("not enough memory for") == 2
+    if name == "trm":
+        assert parted.running[8].taken.tolist() == whole.running[8].taken.tolist()
+
+
+def test_memory_for_not_even_one_sample_ends_a_training(sources, monkeypatch):
+    trainer = Trainer(preset("trm"), sources, CPU)
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Network, "steps", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.train_step(0.5)
 
 
 def test_weights_and_checkpoints_of_another_system_are_refused_in_a_line(sources, tmp_path):

@@ -3,6 +3,7 @@ supervision step and one update of the weights after another, until it halts and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,12 @@ class Running:
     taken: torch.Tensor
     least: torch.Tensor
     over: torch.Tensor
+
+    def part(self, rows: slice) -> Running:
+        """Some of its samples."""
+        states = None if self.states is None else tuple(state[:, rows] for state in self.states)
+        plan = self.plan.each(lambda tensor: tensor[rows])
+        return Running(plan, states, self.taken[rows], self.least[rows], self.over[rows])
 
     def renewed(self, fresh: Running) -> Running:
         """The batch with what is over replaced by the samples of `fresh` at the same places."""
@@ -55,6 +62,16 @@ class Running:
         assert self.states is not None
         rest = {"taken": self.taken, "least": self.least, "over": self.over}
         return {"plan": self.plan.tensors(), "states": list(self.states), **rest}
+
+
+def joined(parts: Sequence[Running]) -> Running:
+    """The batch that consists of these parts, all of which have taken a step."""
+    if len(parts) == 1:
+        return parts[0]
+    plan = parts[0].plan.rebuilt([torch.cat(rows) for rows in zip(*[p.plan.tensors() for p in parts], strict=True)])
+    states = tuple(torch.cat(rows, dim=1) for rows in zip(*[p.states or () for p in parts], strict=True))
+    taken, least, over = (torch.cat([getattr(p, name) for p in parts]) for name in ("taken", "least", "over"))
+    return Running(plan, states, taken, least, over)
 
 
 def restored(state: dict[str, Any], shown: bool) -> Running:
