@@ -1,6 +1,7 @@
 """The environments of a rehearsal: which Pythons there are, and virtual environments that resemble Kaggle's image."""
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -27,12 +28,15 @@ def version_of(python: str) -> str | None:
 
 
 def found() -> dict[str, str]:
-    """Version -> interpreter, of those of PYTHONS that are on the PATH or run this; this one is always there."""
+    """Version -> interpreter, of those of PYTHONS that are on the PATH, or among pyenv's, or run this; this one is
+    always there."""
     interpreters = {THIS: sys.executable}
+    kept = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for version in PYTHONS:
-        path = shutil.which(f"python{version}")
-        if version not in interpreters and path and version_of(path) == version:
-            interpreters[version] = path
+        places = [shutil.which(f"python{version}"), *sorted(map(str, kept.glob(f"{version}.*/bin/python")))]
+        running = [path for path in places if path and version_of(path) == version]
+        if version not in interpreters and running:
+            interpreters[version] = running[0]
     return dict(sorted(interpreters.items(), key=lambda item: int(item[0].split(".")[1])))
 
 

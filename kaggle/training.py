@@ -122,6 +122,8 @@ def solve_with(bundle: Path, folder: Path, packed: pack.Pack, python: Path, cut:
         attach(root, packed.dataset, "tinyarc-offline")
         mounted = root / "input" / "notebooks" / USER / "tinyarc-training" / "checkpoints" / PRESET
         shutil.copytree(bundle, mounted)
+        (mounted / "another.safetensors").touch()  # somebody else's weights, and what is beside them
+        (mounted / "another.json").write_text("no JSON")
         if state == "damaged":
             os.truncate(mounted / f"{PRESET}.safetensors", 1000)
         rerun = {"TINYARC_OPTIONS": SOLVING, "KAGGLE_IS_COMPETITION_RERUN": "1"}
@@ -130,6 +132,9 @@ def solve_with(bundle: Path, folder: Path, packed: pack.Pack, python: Path, cut:
         weights = json.loads((run / "config.json").read_text())["weights"]["name"]
         problem = any(line.startswith("PROBLEM:") for line in printed.splitlines())
         used = str(mounted) in weights
+        rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        if len({row["task"] for row in rows if "error" not in row}) < 3:
+            raise Failed(f"with {state} weights attached not all of the 3 tasks were answered")
         if used != (state == "whole") or problem != (state == "damaged"):
             raise Failed(f"with {state} weights attached the solver used {weights}")
     print("solved with the trained weights, and with the wheel's own where these were damaged")

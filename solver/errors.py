@@ -44,6 +44,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     trace = "".join(traceback.format_exception(error))
     if _is_out_of_memory(error):
         line, code = f"tinyarc: not enough memory: {' '.join(str(error).split())}", 1
+    elif lack := _lacking(error):
+        line, code = f"tinyarc: {lack}", 1
     elif is_deliberate(error):
         line, code = f"tinyarc: {_text(error)}", next(code for kind, code in CODES if isinstance(error, kind))
     else:
@@ -74,6 +76,15 @@ def _raised_here(error: BaseException) -> bool:
         return False
     code, module = last.tb_frame.f_code, last.tb_frame.f_globals.get("__name__", "")
     return module.partition(".")[0] in PACKAGES and dis.opname[code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
+
+
+def _lacking(error: BaseException) -> str | None:
+    """One line about the operation that torch lacks on a device, see `solver.device.lacking`."""
+    if "torch" not in sys.modules:
+        return None
+    from solver.device import lacking
+
+    return lacking(error)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -130,8 +130,10 @@ def pack_training(
     _set(kernel / kernel_meta["code_file"], training)
     pythons = tuple(served(path.name for path in dataset.glob("*.whl")))
     about = f"preset {training.preset}, data: ARC{''.join(f', {path.name}' for path in found)}"
+    asked = {**vars(training), "machine": machine, "image": image, "data": data}
+    options = [word for name, value in asked.items() if value is not None for word in (f"--{name}", str(value))]
     commands = upload_commands.head(wheel, about, pythons, kernel_meta) + upload_commands.training(
-        out, dataset_meta, kernel_meta, wheel
+        out, dataset_meta, kernel_meta, wheel, options
     )
     (out / "commands.txt").write_text(commands, encoding="utf-8")
     return Pack(dataset, kernel, wheel, (), pythons, commands)
@@ -184,7 +186,7 @@ def _finish(
     """Checksums of all that is uploaded, the notebook, and the two settings files."""
     # Before the metadata: the client does not upload that file, so it would be missing where the sums are checked.
     sums = [f"{sha256(path)}  {path.name}\n" for path in sorted(dataset.iterdir())]
-    (dataset / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    (dataset / "SHA256SUMS").write_text("".join(sums), encoding="utf-8", newline="\n")  # as sha256sum reads it
     _write_json(dataset / "dataset-metadata.json", dataset_meta)
     shutil.copy2(templates / kernel_meta["code_file"], kernel)
     _write_json(kernel / "kernel-metadata.json", kernel_meta)

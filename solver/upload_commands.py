@@ -42,16 +42,16 @@ kaggle competitions submissions -c {competition}
 """
 
 
-def training(out: Path, dataset: Metadata, kernel: Metadata, wheel: Path) -> str:
-    """From a training pack in `out` to weights."""
+def training(out: Path, dataset: Metadata, kernel: Metadata, wheel: Path, options: Sequence[str]) -> str:
+    """From a training pack in `out` to weights; `options` are those that it was packed with."""
     version, name = wheel.name.split("-")[1], kernel["id"]
-    user, where = name.split("/")[0], shlex.quote(str(out))
+    user = name.split("/")[0]
     return f"""
 {_upload(out, dataset, version)}
 # 2. The notebook: it trains for one session, and says whether it PAUSED or has TRAINED.
 {_push(out, kernel, "trained")}
 # 3. While it has PAUSED: attach its own output (on its page, or so), and push it again. It goes on.
-tinyarc pack --train --go-on --user {user} --out {where} ...
+{shlex.join(["tinyarc", "pack", "--train", "--go-on", "--user", user, "--out", str(out), *options])}
 {_push(out, kernel, "trained")}
 # 4. When it has TRAINED: the solver with these weights.
 tinyarc pack --user {user} --attach-notebook {name}

@@ -196,7 +196,7 @@ def test_base_trains_on_two_cards_of_15_gigabytes_in_float32(there, trainer, mon
     built = trainer(batch_cells=base().batch_cells // 2, mix={12: 0.5, 32: 0.5})
     there.room = 14e9
     built.warm_up()
-    assert built.parts == 2
+    assert built.parts.count == 2
     there.peak = there.live
     built.train_step(0.9)
     assert there.peak < there.room

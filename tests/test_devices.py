@@ -12,10 +12,12 @@ from small import CPU, copy_task, shaken
 from solver import presets
 from solver.arc.tasks import Task
 from solver.device import compute_dtype, has_kernels, lacking, pick_device, training_dtype, worker_devices
+from solver.errors import explain
 from solver.learn import adapt as adapting
 from solver.learn import memory
 from solver.learn.adapt import adapt
 from solver.learn.batches import Slot
+from solver.learn.memory import free_bytes
 from solver.learn.predict import PredictConfig
 from solver.learn.recipe import AdaptConfig
 from solver.learn.stacked_adamw import ScaledAdamW, StackedAdamW
@@ -54,6 +56,12 @@ def test_an_apple_gpu_is_taken_only_when_asked_for_in_float32_by_one_process(mon
     assert presets.chosen("mps", "nano") == presets.chosen("cpu", "nano")
 
 
+def test_the_memory_of_an_apple_gpu_is_what_the_system_recommends(monkeypatch):
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 10_000)
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 4_000)
+    assert free_bytes(torch.device("mps")) == 6_000
+
+
 def test_an_operation_that_torch_lacks_is_named(monkeypatch):
     with pytest.raises(RuntimeError, match="Cannot copy out of meta tensor") as other:
         torch.empty(1, device="meta").to("cpu")
@@ -67,6 +75,7 @@ def test_an_operation_that_torch_lacks_is_named(monkeypatch):
 
     monkeypatch.setattr(jobs, "adapt", refuse)
     task = Task("a", tuple(copy_task(1)), (np.ones((3, 3), np.uint8),))
+    assert explain(kind(text)) == (f"tinyarc: {lacking(kind(text))}", 1)  # in training, which has no rows for tasks
     network = Network(MODELS["toy"], tasks=1)
     (outcome,) = jobs.run_job(network, [task], Job(("a",), 8), CONFIG, seed=0, device=CPU, dtype=torch.float32)
     assert outcome.row["error"].startswith(f"torch {torch.__version__} has no aten::_foo.out on mps; take --device cpu")

@@ -126,7 +126,7 @@ def test_a_batch_for_which_memory_is_short_is_worked_in_parts_with_the_same_grad
                 assert (a.grad is None) == (b.grad is None)
                 torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-5)
     assert seen == [8, 4, *[2] * 8]
-    assert (parted.parts, parted.samples) == (4, whole.samples)
+    assert (parted.parts.count, parted.samples) == (4, whole.samples)
     assert capsys.readouterr().out.count("not enough memory for") == 2
     if name == "trm":
         assert parted.running[8].taken.tolist() == whole.running[8].taken.tolist()

@@ -29,11 +29,14 @@ UNKNOWN = 4 * 2**30
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that this process may still take: on a GPU what is free there, and what torch holds unused; on a CPU
-    the available memory, divided by the processes that share the processors."""
+    """Bytes that this process may still take: on a GPU what is free there, and what torch holds unused, on Apple's what
+    the system recommends at most, less what is taken; on a CPU the available memory, divided by the processes that
+    share the processors."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
+    if device.type == "mps":
+        return max(0, torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
     return _available() // max(1, cpu_count() // torch.get_num_threads())
 
 

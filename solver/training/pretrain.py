@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
-from solver.device import is_out_of_memory, release, training_dtype
+from solver.device import training_dtype
 from solver.learn.augment import Plan, draw_plan, render_examples, render_plan, rendered_examples
 from solver.learn.canvas import choose_size
 from solver.learn.objective import backward, exact, improving_targets
 from solver.model import Block, ModelConfig, Network, Step
-from solver.progress import say
 from solver.training.corpus import Corpus, device_table
 from solver.training.episodes import Episodes
 from solver.training.optimizer import build_optimizers, rate_factor, set_rate
 from solver.training.parallel import World
+from solver.training.parts import Parts
 from solver.training.presets import TrainConfig
 from solver.training.running import Running, begun, joined, restored
 from solver.training.sources import Sources
 from solver.weights import checkpoint
 from solver.weights.checkpoint import Bundle
 from tta import identity_views
-
-Result = TypeVar("Result")
 
 
 class Trainer:
@@ -62,7 +60,7 @@ class Trainer:
         self.canvases = torch.Generator().manual_seed(seed)
         self.step, self.seconds, self.samples = 0, 0.0, 0
         self.ended = False
-        self.parts = 1  # that a process works its share of a batch in, one after another; more where memory is short
+        self.parts = Parts(device, self._clear)
         self.rows: list[dict[str, Any]] = []
         self.running: dict[int, Running] = {}  # canvas size -> samples in work, with a halting head
         self._episodes: dict[int, Episodes] = {}
@@ -190,7 +188,7 @@ class Trainer:
                 targets = improving_targets(canvas[None], target[None], part.noise[None], loops, model.corruption)
             return backward(steps, loops, target[None], model.supervision, scale, targets=targets)[0]
 
-        return torch.cat(self._in_parts(len(plan.which), work), dim=1)
+        return torch.cat(self.parts.work(len(plan.which), work), dim=1)
 
     def _supervision_step(self, size: int, running: Running, loops: int) -> torch.Tensor:
         """The same for one supervision step of the samples that this canvas size is working on; `running` has new ones
@@ -208,32 +206,9 @@ class Trainer:
             loss, _ = backward([step], 1, target[None], "halting", scale)
             return loss, part.after(step, loops)
 
-        losses, parts = zip(*self._in_parts(len(running.taken), work), strict=True)
+        losses, parts = zip(*self.parts.work(len(running.taken), work), strict=True)
         self.running[size] = joined(parts)
         return torch.cat(losses, dim=1)
-
-    def _in_parts(self, count: int, work: Callable[[slice, torch.Tensor | None], Result]) -> list[Result]:
-        """`work` done on the `count` samples of a batch, part by part, each with the scale of its loss (1,), so that
-        the gradients add up to those of the whole; None for a batch in one part. Where there is not enough memory the
-        batch is begun again in twice as many parts, and so are those after it."""
-        while True:
-            self._clear()
-            length = -(-count // self.parts)
-            bounds = [slice(first, min(first + length, count)) for first in range(0, count, length)]
-            shares = [(rows.stop - rows.start) / count for rows in bounds]
-            try:
-                if len(bounds) == 1:
-                    return [work(bounds[0], None)]
-                scales = [torch.full((1,), share, device=self.device) for share in shares]
-                return [work(rows, scale) for rows, scale in zip(bounds, scales, strict=True)]
-            except Exception as error:  # raised again, unless it says that memory is short
-                if length == 1 or not is_out_of_memory(error):
-                    raise
-            # Here, because until its handler is left the error keeps what the batch had allocated.
-            self._clear()
-            release(self.device)
-            self.parts *= 2
-            say(f"not enough memory for {length} samples at once: batches are worked in {self.parts} parts now")
 
     def _plan(self, size: int, progress: float, generator: torch.Generator) -> Plan:
         """This process's share of the next joint batch."""

@@ -67,7 +67,7 @@ class Answering:
             dtype=self.dtype,
         )
         logits = [step.logits[0, :, :height, :width] for step in steps]
-        sure = logits[-1].double().log_softmax(-1).amax(-1).mean((1, 2))
+        sure = logits[-1].float().log_softmax(-1).amax(-1).mean((1, 2))
         tokens = torch.stack([one.argmax(-1) for one in logits]).to(torch.uint8)
         return tokens.cpu().numpy(), sure.cpu().numpy()
 
