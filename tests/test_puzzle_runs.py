@@ -12,7 +12,7 @@ import torch
 from solver.cli import main
 from solver.learn.canvas import cell_log_probs, decode, pack, random_placement, render
 from solver.model import MODELS, Network
-from solver.results.puzzles.trained import run_puzzle
+from solver.results.puzzles.trained import draw_pictures, run_puzzle
 from solver.training.loop import Limit
 from solver.training.puzzles import sudoku
 from solver.training.puzzles.answering import Answering, Voting
@@ -93,6 +93,41 @@ def test_a_toy_learns_sudoku4_and_its_folder_says_how(tmp_path):
     np.testing.assert_array_equal(answering.steps(inputs)[0], replace(answering, loops=1)(inputs))
 
 
+def test_two_questions_are_judged_by_the_kinds_that_they_are_of_and_tasks_are_none_for_these_weights(tmp_path, capsys):
+    asked = puzzle("arithmetic")
+    outcome = run_puzzle(asked, "toy", Limit(steps=2), tmp_path, CPU, tested=1, amount=200, say=print)
+    assert outcome is not None
+    assert len(outcome.marks) == 1
+    assert len(outcome.steps) == 2
+    source = tmp_path / "challenges.json"
+    source.write_text('{"a": {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[1]]}]}}')
+    solve = ["solve", str(source), "--weights", str(tmp_path / "arithmetic-toy.safetensors"), "--steps", "1"]
+    assert main([*solve, "--run-dir", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("its cells hold 17 tokens, of a puzzle and not of ARC tasks")
+
+
+def test_what_is_nearly_right_is_said_to_be_wrong(tmp_path):
+    torch.set_num_threads(1)
+    test = puzzle("sudoku9").draw(2, "test")
+    answers = test.targets.copy()
+    answers[1, 0, 0] = answers[1, 0, 0] % 9 + 1
+    marks = puzzle("sudoku9").marks(test, lambda _: answers)
+    assert {name: values.tolist() for name, values in marks.items()} == {
+        "exact": [True, False],
+        "nearly": [True, True],
+    }
+    given: Any = type("Given", (), {"steps": lambda self, inputs: answers[None], "network": Network(MODELS["toy"])})()
+    draw_pictures(puzzle("sudoku9"), test, marks, given, tmp_path)
+    texts = [node.text for node in ElementTree.parse(tmp_path / "answers.svg").iter() if node.tag.endswith("text")]
+    assert (texts.count("right"), texts.count("wrong")) == (1, 1)
+
+
+def test_without_a_puzzle_to_be_judged_nothing_is_trained(tmp_path):
+    with pytest.raises(ValueError, match="rubik2: what is asked for leaves no puzzle for the"):
+        run_puzzle(puzzle("rubik2", moves=1), "toy", Limit(steps=1), tmp_path, CPU)
+
+
 def test_views_vote_on_a_puzzle_and_their_answers_are_brought_back():
     test = puzzle("sudoku4").draw(40, "test")
     full = sudoku.all_of_four()
@@ -127,6 +162,11 @@ def test_views_vote_on_a_puzzle_and_their_answers_are_brought_back():
         (["life", "--system", "nano"], "--system is not for life"),
         (["maze", "--weights", "nano"], "--weights is for few-shot puzzles"),
         (["maze", "--test", "0"], "--test 0: must be at least 1"),
+        (["maze", "--seed", "-1"], "--seed -1: must be at least 0"),
+        (["maze", "--budget", "0"], "--budget 0: there is nothing to be done"),
+        (["arithmetic", "--digits", "0"], "--digits 0: numbers have 1 to 9 digits"),
+        (["heat", "--test", "752"], "--test 752: heat spreads at 751 different speeds"),
+        (["heat", "--processor-time"], "--processor-time is not for heat"),
     ],
 )
 def test_bad_use_is_one_line_and_code_2(arguments, says, capsys, tmp_path):

@@ -16,8 +16,10 @@ from solver.model.fused import plain
 from solver.presets import SolveConfig
 from solver.probes.bench import Bench
 from solver.probes.catalogue import PROBES
+from solver.results.report.build import report_data
 from solver.run.dryrun.costs import forward_flops
 from solver.run.job import run_job
+from solver.run.read import read_run
 from solver.run.schedule import Job
 from solver.weights import checkpoint
 
@@ -81,6 +83,9 @@ def test_trm_solves_a_file_its_halting_reaches_the_vote_and_its_steps_the_report
     assert all(0.0 < candidate["halt_sum"] <= candidate["views"] for candidate in candidates if candidate["views"])
     assert main(["vote", str(run)]) == 0
     assert "halt" in capsys.readouterr().out
+    shown = report_data(read_run(run))
+    assert shown["stepName"] == "supervision step"
+    assert [len(test["loop"]) for task in shown["tasks"] for test in task["tests"]] == [3, 3]
 
 
 def test_bad_use_is_one_line_and_exit_code_2(bundles, tmp_path, capsys):

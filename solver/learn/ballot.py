@@ -76,7 +76,7 @@ def cast(
 
 
 def counted(log_probs: torch.Tensor, views: Views, place: Placement, size: int) -> Ballot:
-    """The ballot of V views from their canvases' log-probabilities, (V, size, size, 12)."""
+    """The ballot of V views from their canvases' log-probabilities, (V, size, size, tokens)."""
     known: dict[tuple[tuple[int, ...], bytes], int] = {}
     grids: list[Grid] = []
     votes, log_prob = np.full(len(views), -1), np.zeros(len(views))

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from solver.learn.canvas import BACKGROUND
+from solver.learn.canvas import BACKGROUND, BORDER
 from solver.model import ModelConfig, Step
 
 HALTING_WEIGHT = 0.5
@@ -38,7 +38,7 @@ def supervision_of(model: ModelConfig, asked: str | None = None) -> str:
 def sample_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Cross-entropy (N, B) in nats over the whole canvas, per grid or border cell: the sum over all cells,
     divided by the number of grid and border cells plus a tenth of the background's, so that small grids
-    count as much as large ones. `logits` (N, B, S, S, 12), `target` int64 (N, B, S, S)."""
+    count as much as large ones. `logits` (N, B, S, S, vocabulary), `target` int64 (N, B, S, S)."""
     loss = F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none").view_as(target)
     cells = torch.where(target == BACKGROUND, 0.1, 1.0)
     return loss.sum((-1, -2)) / cells.sum((-1, -2))
@@ -51,13 +51,14 @@ def improving_targets(
     that falls from step to step, to none in the last. A cell that shows the truth once shows it from then on.
 
     With `corruption` "input" what stands there instead is the cell of `canvas`, int64 (N, B, S, S); with "noise" a
-    random colour. `noise`, in [0, 1), (N, B), decides which cells come when, and the colours.
+    random colour, in those of a grid. `noise`, in [0, 1), (N, B), decides which cells come when, and the colours.
     """
     cell = torch.arange(target.shape[-1] ** 2, device=target.device).view(target.shape[-2:])
     threshold = (noise[..., None, None] + GOLDEN * cell).frac()
     wrong = canvas
-    if corruption == "noise":
-        wrong = (10 * (7 * noise[..., None, None] + SQUARE * cell).frac()).long().clamp(max=9)
+    if corruption == "noise":  # of a grid's cells: what is outside of it stays
+        colour = (10 * (7 * noise[..., None, None] + SQUARE * cell).frac()).long().clamp(max=9)
+        wrong = torch.where((target == BACKGROUND) | (target == BORDER), target, colour)
     return [torch.where(threshold < 1 - step / loops, wrong, target) for step in range(1, loops + 1)]
 
 

@@ -73,7 +73,7 @@ def chunk_views(chunk: int, size: int) -> int:
 
 class Look(NamedTuple):
     """A chunk of V views of a test input: the `views` and where they are placed, on the device; the `logits` (1, V,
-    size, size, 12) after each loop step, IMPOSSIBLE for colours that are ruled out; and `halt` float32 (V,), how
+    size, size, tokens) after each loop step, IMPOSSIBLE for colours that are ruled out; and `halt` float32 (V,), how
     probable the network holds it that its last answer is exact, None for one without a halting head."""
 
     views: Views
@@ -156,7 +156,7 @@ IMPOSSIBLE = -1e4
 
 
 def _ruled(logits: torch.Tensor, views: Views, colors: torch.Tensor) -> torch.Tensor:
-    """`logits` (1, V, size, size, 12) that leave, of the ten colours, only what each view shows for `colors`."""
+    """`logits` (1, V, size, size, tokens) that leave, of the ten colours, only what each view shows for `colors`."""
     allowed = torch.ones(len(views), logits.shape[-1], dtype=torch.bool, device=logits.device)
     allowed[:, :10] = False
     allowed.scatter_(1, views.palettes[:, colors], True)
@@ -200,8 +200,8 @@ def predict(
 
 
 def answers(log_probs: torch.Tensor, views: Views, place: Placement) -> list[tuple[Grid, float] | None]:
-    """What V views say, from the log-probabilities of their canvases, (V, size, size, 12): of each the grid, with its
-    view undone, and the mean nats per cell; None where the canvas is no grid. `views` may be on the CPU."""
+    """What V views say, from the log-probabilities of their canvases, (V, size, size, tokens): of each the grid, with
+    its view undone, and the mean nats per cell; None where the canvas is no grid. `views` may be on the CPU."""
     decoded = decode(cell_log_probs(log_probs, place)).cpu()
     back = views.to("cpu").inverse()
     found: list[tuple[Grid, float] | None] = []
@@ -241,7 +241,7 @@ def _score(
 
 def likelihoods(table: Packed, log_probs: torch.Tensor, views: Views, place: Placement, size: int) -> torch.Tensor:
     """Log-likelihood (K, V), nats, of the K grids of a table under V views: the candidate is rendered as each
-    view would show it, and its canvas read off `log_probs` (V, size, size, 12). A cell of it that falls off the
+    view would show it, and its canvas read off `log_probs` (V, size, size, tokens). A cell of it that falls off the
     canvas counts as a blind guess, log(1 / 12).
 
     Beyond its arguments it needs the memory of `AT_ONCE` views of one candidate, however many there are."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+STEP_NAMES = {"looped": "loop step", "trm": "supervision step"}
+"""What a step that could answer is called, by recursion."""
+
 LEAST_VOCABULARY = 12
 """Ten colours, background and border, which every canvas has; see `solver.learn.canvas`."""
 
@@ -70,6 +73,11 @@ class ModelConfig:
         """What is otherwise here than in `other`: "recursion trm, not looped; loops 2, not 4"; empty if nothing is."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return "; ".join(f"{name} {here}, not {there}" for name, here, there in pairs if here != there)
+
+    @property
+    def step_name(self) -> str:
+        """What a step is called, see `STEP_NAMES`."""
+        return STEP_NAMES[self.recursion]
 
     @property
     def prefix(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from solver.device import compute_dtype, device_name, pick_device, worker_devices
 from solver.learn.canvas import task_canvas
+from solver.model.config import LEAST_VOCABULARY
 from solver.presets import SolveConfig
 from solver.run import record
 from solver.run.answers import Answers
@@ -58,7 +59,12 @@ def solve(
     else:
         starters = cluster.starters(settings, tasks)
         machine = {"device": cluster.about.device, "dtype": cluster.about.dtype, "threads": None}
-    only = checkpoint.model_of(config.weights).canvas
+    model = checkpoint.model_of(config.weights)
+    if model.vocabulary != LEAST_VOCABULARY:
+        raise ValueError(
+            f"{config.weights}: its cells hold {model.vocabulary} tokens, of a puzzle and not of ARC tasks"
+        )
+    only = model.canvas
     sizes = {task.id: task_canvas(task, only) for task in tasks}
     inputs = {task.id: len(task.test_inputs) for task in tasks}
     planner = Planner(sizes, config, Budget(means.budget), len(starters), inputs=inputs)

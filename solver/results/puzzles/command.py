@@ -15,7 +15,7 @@ from solver.arc.datasets import DataSet
 from solver.device import pick_device, prepare, worker_devices
 from solver.options import WEIGHTS, Command, add_machine, duration
 from solver.results.evaluate import format_evaluation
-from solver.results.intervals import Estimate, wilson
+from solver.results.intervals import Estimate, mean_share
 from solver.results.puzzles.trained import VIEWS, Outcome, run_puzzle
 from solver.results.trial import run_trial
 from solver.run.folder import new_directory
@@ -33,7 +33,7 @@ CORE_SECONDS = 30.0
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="without one the puzzles are listed")
-    parser.add_argument("--system", help=f"what is trained: {', '.join(SYSTEMS)} (default: nano)")
+    parser.add_argument("--system", help=f"what is trained: {', '.join(SYSTEMS)} (default: the puzzle's, see docs)")
     limits = parser.add_mutually_exclusive_group()
     limits.add_argument("--budget", type=duration, help="time for training, or for solving a few-shot puzzle")
     limits.add_argument("--steps", type=int, help="training steps instead")
@@ -60,6 +60,10 @@ def _run(arguments: argparse.Namespace) -> None:
     for option in ("steps", "test", "examples", "workers"):
         if (value := getattr(arguments, option)) is not None and value < 1:
             raise ValueError(f"--{option} {value}: must be at least 1")
+    if arguments.seed < 0:
+        raise ValueError(f"--seed {arguments.seed}: must be at least 0")
+    if arguments.budget == 0:
+        raise ValueError("--budget 0: there is nothing to be done in no time")
     if name in FEW_SHOT:
         _check_few_shot(arguments)
         solve_few_shot(
@@ -79,7 +83,7 @@ def _run(arguments: argparse.Namespace) -> None:
     asked = puzzle(name, **{key: getattr(arguments, key) for key in ("size", "moves", "digits", "hard")})
     train_on(
         asked,
-        arguments.system or "nano",
+        arguments.system or asked.system,
         Limit(steps=arguments.steps) if arguments.steps else Limit(seconds=arguments.budget or asked.seconds),
         device=arguments.device,
         seed=arguments.seed,
@@ -92,9 +96,9 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _check_few_shot(arguments: argparse.Namespace) -> None:
     """ValueError for an option that is for puzzles that a network is trained on."""
-    for option in ("system", "size", "moves", "digits", "hard", "examples"):
-        if getattr(arguments, option) is not None:
-            raise ValueError(f"--{option} is not for {arguments.name}")
+    for option in ("system", "size", "moves", "digits", "hard", "examples", "processor_time"):
+        if getattr(arguments, option) not in (None, False):
+            raise ValueError(f"--{option.replace('_', '-')} is not for {arguments.name}")
 
 
 def listing() -> str:
@@ -146,7 +150,7 @@ def report(asked: Puzzle, outcome: Outcome) -> str:
             f"{outcome.parameters:,} parameters, {outcome.samples:,} samples in {format_duration(outcome.seconds)}; "
             f"judged on {outcome.tested} puzzles of classes that were not trained on",
             *table,
-            f"after each loop step: {steps}",
+            f"after each {outcome.step_name}: {steps}",
             f"goal: {asked.goal}",
         ]
     )
@@ -187,16 +191,17 @@ def solve_few_shot(
 
 
 def _near(data: DataSet, directory: Path) -> Estimate:
-    """Of all cells of the truth those that a run's first attempts miss by one colour at most; none of an attempt of
-    another size."""
+    """The share of a truth's cells that a run's first attempt misses by one colour at most, the mean over tasks; none
+    of an attempt of another size."""
     attempts = read_run(directory).attempts
-    near, cells = 0, 0
+    shares = []
     for task in data.tasks:
         answer, truth = attempts[task.id][0][0], data.solutions[task.id][0]
-        cells += truth.size
+        near = 0
         if answer.shape == truth.shape:
-            near += int((np.abs(answer.astype(np.int64) - truth.astype(np.int64)) <= 1).sum())
-    return wilson(near, cells)
+            near = int((np.abs(answer.astype(np.int64) - truth.astype(np.int64)) <= 1).sum())
+        shares.append(near / truth.size)
+    return mean_share(shares)
 
 
 def _directory(wanted: Path | None) -> Path:

@@ -45,7 +45,7 @@ def answers_picture(exhibits: Sequence[Exhibit], kind: str) -> str:
     )
 
 
-def solving_picture(exhibits: Sequence[Exhibit], kind: str, unit: str = "loop step") -> str:
+def solving_picture(exhibits: Sequence[Exhibit], kind: str, unit: str) -> str:
     """The puzzles next to each other, and what stands in them after every step, one after another, without end. Where
     nothing moves, the last step is seen."""
     side, (height, width) = _side(exhibits), exhibits[0].input.shape

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from solver.device import device_name
 from solver.provenance import commit, versions
 from solver.results.intervals import Estimate, wilson
 from solver.results.puzzles.picture import Exhibit, answers_picture, solving_picture
 from solver.run.folder import write_json
 from solver.training.loop import Limit
-from solver.training.pretrain import Trainer
+from solver.training.pretrain import Trainer, plain_config
 from solver.training.puzzles.answering import Answering, Voting
 from solver.training.puzzles.learning import learn
 from solver.training.puzzles.puzzle import Drawn, Puzzle
@@ -32,8 +33,8 @@ VIEWS = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. `steps`: the first mark, had the answer been taken after each loop step; `voted`: the marks of
-    answers by a vote of views, empty for a puzzle that has no other guises."""
+    """What came of it. `steps`: the first mark, had the answer been taken after each loop step, or whatever `step_name`
+    says it is; `voted`: the marks of answers by a vote of views, empty for a puzzle that has no other guises."""
 
     parameters: int
     samples: int
@@ -42,6 +43,7 @@ class Outcome:
     steps: list[float]
     voted: dict[str, Estimate]
     tested: int
+    step_name: str
 
 
 def run_puzzle(
@@ -59,7 +61,9 @@ def run_puzzle(
     say: Callable[[str], None] = print,
 ) -> Outcome | None:
     """Trains, judges `tested` puzzles of classes that were not trained on, and leaves the bundle, `puzzle.json`,
-    `answers.svg` and `solving.svg` in `directory`. None if `piece` ended before the limit."""
+    `answers.svg` and `solving.svg` in `directory`. None if `piece` ended before the limit. ValueError if there is no
+    puzzle to train on or to be judged."""
+    test = puzzle.draw(tested, "test", seed)
     trainer, data = learn(
         puzzle,
         system,
@@ -74,7 +78,6 @@ def run_puzzle(
     )
     if not trainer.ended:
         return None
-    test = puzzle.draw(tested, "test", seed)
     assert not np.isin(test.classes, data.hashes).any()
     answering = Answering(trainer.average, puzzle.canvas, device, trainer.dtype, trainer.corpus.table)
     marks = puzzle.marks(test, answering)
@@ -85,10 +88,11 @@ def run_puzzle(
         parameters=sum(p.numel() for p in trainer.network.parameters()),
         samples=trainer.samples,
         seconds=round(trainer.seconds, 1),
-        marks={name: _share(values) for name, values in marks.items()},
+        marks=_shares(marks),
         steps=_by_step(puzzle, test, answering),
-        voted={name: _share(values) for name, values in voted.items()},
+        voted=_shares(voted),
         tested=len(test),
+        step_name=trainer.config.model.step_name,
     )
     record = {
         "puzzle": puzzle.name,
@@ -98,27 +102,37 @@ def run_puzzle(
         "commit": commit(),
         "versions": versions(),
         "examples": data.counts[puzzle.name],
+        "limit": asdict(limit),
+        "clock": "processor" if clock is time.process_time else "wall",
+        "device": device_name(device),
+        "trained": plain_config(trainer.config),
         "model": asdict(trainer.config.model),
         "outcome": asdict(outcome),
         "training": trainer.rows,
     }
     write_json(directory / "puzzle.json", record)
     checkpoint.save_bundle(directory, trainer.config.name, trainer.average, _card(puzzle, trainer, record), data.hashes)
-    _draw_pictures(puzzle, test, marks, answering, directory)
+    draw_pictures(puzzle, test, marks, answering, directory)
     return outcome
 
 
-def _share(values: np.ndarray) -> Estimate:
-    """The share of what is right among the puzzles that the mark is for."""
-    counted = values[~np.isnan(values.astype(np.float64))]
-    return wilson(int(counted.sum()), len(counted))
+def _shares(marks: dict[str, np.ndarray]) -> dict[str, Estimate]:
+    """Of each mark the share of what is right among the puzzles that it is for; none of a mark that is for none."""
+    counted = {name: values[~np.isnan(values.astype(np.float64))] for name, values in marks.items()}
+    return {name: wilson(int(values.sum()), len(values)) for name, values in counted.items() if len(values)}
 
 
 def _by_step(puzzle: Puzzle, test: Drawn, answering: Answering) -> list[float]:
     """The first mark with 1 loop step, with 2, and so on."""
-    first, loops = next(iter(puzzle.metrics)), answering.network.config.loops
-    marks = [puzzle.marks(test, replace(answering, loops=step + 1))[first] for step in range(loops)]
-    return [round(_share(values).value, 4) for values in marks]
+    shares = []
+    for count, answers in enumerate(answering.steps(test.inputs), start=1):
+        shorter = replace(answering, loops=count)
+
+        def answer(inputs: np.ndarray, answers: np.ndarray = answers, shorter: Answering = shorter) -> np.ndarray:
+            return answers if inputs is test.inputs else shorter(inputs)
+
+        shares.append(next(iter(_shares(puzzle.marks(test, answer)).values())))
+    return [round(share.value, 4) for share in shares]
 
 
 def _card(puzzle: Puzzle, trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
@@ -136,15 +150,21 @@ def _card(puzzle: Puzzle, trainer: Trainer, record: dict[str, Any]) -> dict[str,
     }
 
 
-def _draw_pictures(
+def draw_pictures(
     puzzle: Puzzle, test: Drawn, marks: dict[str, np.ndarray], answering: Answering, directory: Path
 ) -> None:
     """The first puzzles of the test with their answers; and, moving, those of the first hundred whose answers change
     most from loop step to loop step."""
     test = test[:100]
-    steps, right = answering.steps(test.inputs), np.nanmax(np.stack([*marks.values()])[:, :100], axis=0) > 0
+    first, *others = (values[:100].astype(np.float64) for values in marks.values())
+    for other in others:  # a puzzle that the first mark is not for has one of its own
+        first = np.where(np.isnan(first), other, first)
+    steps, right = answering.steps(test.inputs), first > 0
     exhibits = [Exhibit(test.inputs[i], test.targets[i], steps[:, i], bool(right[i])) for i in range(len(test))]
     changes = (steps[1:] != steps[:-1]).sum((0, 2, 3))
     restless = [exhibits[i] for i in np.argsort(-changes, kind="stable")[:SHOWN]]
     write_whole(directory / "answers.svg", answers_picture(exhibits[:SHOWN], puzzle.drawn_as).encode())
-    write_whole(directory / "solving.svg", solving_picture(restless, puzzle.drawn_as).encode())
+    write_whole(
+        directory / "solving.svg",
+        solving_picture(restless, puzzle.drawn_as, answering.network.config.step_name).encode(),
+    )

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from solver.arc.tasks import Grid
+from solver.model.config import STEP_NAMES
 from solver.results.evaluate import Evaluation, evaluate
 from solver.results.judge import Answer, TaskResult, results
 from solver.results.show import PALETTE
@@ -60,6 +61,7 @@ def report_data(run: Run) -> dict[str, Any]:
     return {
         "palette": PALETTE,
         "statuses": STATUSES,
+        "stepName": STEP_NAMES[(run.config.get("model") or {}).get("recursion", "looped")],
         "budget": _end_of_budget(run),
         "resumed": [round(offset, 2) for offset in run.offsets[1:]],
         "tasks": [_task(run, result) for result in results(run)],

@@ -307,13 +307,13 @@
       const right = target !== null && rows.join("|") === target;
       const note = index === 0 ? "first answer" : changed ? `${plural(changed, "cell")} changed` : "unchanged";
       return figure(`Step ${index + 1}${right ? " ✓" : ""}`, note,
-        stepCanvas(rows, width, height, cell, `Answer after loop step ${index + 1}, ${note}`), index === settled && settled < steps.length - 1 ? "settled" : "");
+        stepCanvas(rows, width, height, cell, `Answer after ${data.stepName} ${index + 1}, ${note}`), index === settled && settled < steps.length - 1 ? "settled" : "");
     });
     const text = settled === steps.length - 1 && steps.length > 1
       ? `It was still changing at the last of ${steps.length} steps.`
       : `It settles at step ${settled + 1} of ${steps.length}.`;
     return [make("h4", {}, "Loop strip"),
-      make("p", { class: "note" }, `The network’s answer after each loop step, for the untransformed view. ${text} Grey cells are the border that ends the grid; hatched cells are outside of it.`),
+      make("p", { class: "note" }, `The network’s answer after each ${data.stepName}, for the untransformed view. ${text} Grey cells are the border that ends the grid; hatched cells are outside of it.`),
       make("div", { class: "strip", tabindex: "0", "aria-label": "Loop strip" }, ...figures)];
   }
 

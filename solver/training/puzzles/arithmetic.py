@@ -48,6 +48,10 @@ class Arithmetic(Puzzle):
     batch: int = 16
     loops: int = 4
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.digits <= 9:
+            raise ValueError(f"--digits {self.digits}: numbers have 1 to 9 digits")
+
     @property
     def width(self) -> int:
         """Characters of a line."""

@@ -14,6 +14,9 @@ Law = Callable[[Grid], Grid]
 SHOWN = 3
 """Transitions shown."""
 
+SPEEDS = 751
+"""Coefficients of heat: 0.05 to 0.8 in thousandths."""
+
 
 def life(count: int, seed: int = 0) -> DataSet:
     """`count` different life-like rules, one a task: which numbers of living neighbours give birth, and which let
@@ -60,6 +63,8 @@ def situations(alive: Grid) -> set[tuple[int, int]]:
 def heat(count: int, seed: int = 0) -> DataSet:
     """`count` tasks of heat that spreads in a plate with insulated edges: temperatures in ten levels, 0 to 9; how fast
     it spreads is another unknown in each."""
+    if count > SPEEDS:
+        raise ValueError(f"--test {count}: heat spreads at {SPEEDS} different speeds")
     generator = np.random.default_rng([seed, 1])
     tasks: dict[str, list[Pair]] = {}
     while len(tasks) < count:

@@ -62,6 +62,7 @@ class Puzzle(ABC):
     blocks: int = 2  # of `nano`: different blocks in one loop step
     loops: int = 8  # of `nano`: loop steps, half as many in the first half of the training
     convolution: bool = False  # of `nano`: whether its MLP has one
+    system: str = "nano"  # what is trained, unless another is asked for
     seconds: float = 180.0  # of training, unless others are asked for
 
     @abstractmethod
@@ -70,11 +71,11 @@ class Puzzle(ABC):
 
     @abstractmethod
     def marks(self, drawn: Drawn, answer: Answerer) -> dict[str, np.ndarray]:
-        """Mark -> bool (P,), in the order of `metrics`."""
+        """Mark -> bool (P,), or float64 with nan for a puzzle that the mark is not for; in the order of `metrics`."""
 
     def draw(self, count: int, part: str, seed: int = 0) -> Drawn:
-        """`count` examples of a part, the same for the same seed. For validation and test every class comes once, and
-        there may be fewer of them than asked for."""
+        """`count` examples of a part, the same for the same seed. For validation and test every class comes once. There
+        may be fewer than asked for; ValueError for none."""
         assert part in PARTS
         generator = np.random.default_rng([seed, PARTS.index(part)])
         parts: list[Drawn] = []
@@ -89,5 +90,7 @@ class Puzzle(ABC):
             fruitless = 0 if len(made) else fruitless + 1
             parts.append(made)
             found += len(made)
+        if not found:
+            raise ValueError(f"{self.name}: what is asked for leaves no puzzle for the {part} part")
         columns = [np.concatenate([getattr(p, name) for p in parts]) for name in ("inputs", "targets", "classes")]
         return Drawn(*columns)[:count]

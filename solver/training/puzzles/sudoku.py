@@ -159,6 +159,7 @@ class Sudoku9(Sudoku):
     box: int = 3
     canvas: int = 10
     held_out: int = 3
+    system: str = "trm-mlp-nano"
     seconds: float = 900.0
     hard: bool = False
     backtracks: int = 1
