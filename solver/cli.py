@@ -15,7 +15,7 @@ from solver import __version__
 from solver.errors import explain, tracebacks
 
 COMMANDS = {
-    "solve": ("solver.results.solving", "challenges.json in, submission.json out"),
+    "solve": ("solver.results.solving", "solve a file of tasks: challenges.json in, submission.json out"),
     "dry-run": ("solver.run.dryrun.command", "what solve would do in a budget, on this machine or another"),
     "demo": ("solver.results.solving", "solve and score 16 small ARC-AGI-1 evaluation tasks"),
     "eval": ("solver.results.solving", "export, solve, score and report on a named data set"),

@@ -25,6 +25,7 @@ from solver.run.folder import new_directory
 from solver.run.pipeline import solve
 from solver.run.read import read_run
 from solver.run.work import Means, Work
+from solver.text import format_duration
 from voting import RULES
 
 
@@ -56,7 +57,10 @@ def _eval_options(parser: argparse.ArgumentParser) -> None:
 def _add_solving(parser: argparse.ArgumentParser, budget: float | None = None) -> None:
     parser.add_argument("--weights", help=SOLVING_WEIGHTS)
     limits = parser.add_mutually_exclusive_group()
-    limits.add_argument("--budget", type=duration, default=budget, help="time for everything, e.g. 6m or 11h40m")
+    default = f" (default {format_duration(budget)})" if budget else " (default: none, and hundreds of steps a task)"
+    limits.add_argument(
+        "--budget", type=duration, default=budget, help=f"time for everything, e.g. 6m or 11h40m{default}"
+    )
     limits.add_argument("--steps", type=int, help="fine-tuning steps a task; the same seed then repeats exactly")
     add_machine(parser)
     parser.add_argument("--cluster", metavar="ADDRESS", help="a Dask scheduler, tcp://HOST:8786 or a scheduler file, "

@@ -23,7 +23,7 @@ from solver.text import aligned
 from solver.training.files import FILES, add_options, locate
 from solver.training.loop import Limit, train
 from solver.training.parallel import World
-from solver.training.presets import TRAIN_PRESETS, TrainConfig
+from solver.training.presets import CPU_CELLS, TRAIN_PRESETS, TrainConfig
 from solver.training.pretrain import Trainer
 from solver.training.sources import collect
 from solver.weights import checkpoint
@@ -184,7 +184,13 @@ def _describe(device: torch.device) -> str:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="nano", help=f"what is trained: {', '.join(TRAIN_PRESETS)} (default nano)")
+    cpu = [name for name, preset in TRAIN_PRESETS.items() if preset().batch_cells <= CPU_CELLS]
+    gpu = [name for name in TRAIN_PRESETS if name not in cpu]
+    parser.add_argument(
+        "--preset",
+        default="nano",
+        help=f"what is trained (default nano); for CPUs {', '.join(cpu)}; for GPUs {', '.join(gpu)}",
+    )
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--budget", type=duration, help="training time in all, e.g. 60m")
     budget.add_argument("--steps", type=int, help="optimizer steps in all")

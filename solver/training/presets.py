@@ -11,6 +11,10 @@ ALL_SIZES = {8: 0.05, 12: 0.35, 16: 0.25, 24: 0.2, 32: 0.15}
 """Canvas sizes of a CPU's training, small ones more often than tasks have them: they are cheap."""
 
 
+CPU_CELLS = 6144
+"""Canvas cells in a batch for a CPU; a GPU wants many more."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How weights are trained. Shares are of the budget. ValueError where model and canvases do not go together."""
@@ -19,7 +23,7 @@ class TrainConfig:
     model: ModelConfig = MODELS["nano"]  # what is trained, and how its loop steps are supervised
     target: str = "arc1-eval"  # the data set that the weights will be scored on; nothing of it is trained on
     mix: dict[int, float] = field(default_factory=lambda: dict(ALL_SIZES))  # canvas size -> share of the batches
-    batch_cells: int = 6144  # canvas cells in a batch, whatever the size
+    batch_cells: int = CPU_CELLS  # canvas cells in a batch, whatever the size
     max_side: int = 30  # of a grid that is trained on
     rearc_pairs: int = 1000  # of a RE-ARC generator, at most
     arcgen_pairs: int = 500  # of an ARC-GEN generator, at most

@@ -35,7 +35,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="without one the puzzles are listed")
     parser.add_argument("--system", help=f"what is trained: {', '.join(SYSTEMS)} (default: the puzzle's, see docs)")
     limits = parser.add_mutually_exclusive_group()
-    limits.add_argument("--budget", type=duration, help="time for training, or for solving a few-shot puzzle")
+    limits.add_argument(
+        "--budget", type=duration, help="time for training, or for solving a few-shot puzzle (default: its own)"
+    )
     limits.add_argument("--steps", type=int, help="training steps instead")
     parser.add_argument("--processor-time", action="store_true", help="count processor seconds, for a busy machine")
     parser.add_argument("--size", type=int, help="maze: cells a side")
