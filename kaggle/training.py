@@ -2,7 +2,8 @@
 
 The first version stops when its session ends. The second gets the first one's output as an input, one of its training
 processes is killed, and it goes on to the end all the same: weights with their card, and a held-out score. Then the
-solver's notebook is executed with these weights attached; and with a copy that lost its end, which it must refuse.
+solver's notebook is executed with these weights attached, and with a copy that lost its end, which it must refuse; and
+the demonstration is run with them.
 """
 
 import contextlib
@@ -10,6 +11,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +52,9 @@ def rehearse(folder: Path, packed: pack.Pack, python: Path, cut: list[str]) -> N
         if wanted not in printed:
             raise Failed(f"the second version of the training never said {wanted!r}")
     print("trained in two versions of the notebook, with one process killed")
-    solve_with(second / "working" / "checkpoints" / PRESET, folder / "solve", packed, python, cut)
+    bundle = second / "working" / "checkpoints" / PRESET
+    solve_with(bundle, folder / "solve", packed, python, cut)
+    demonstrate(bundle / f"{PRESET}.safetensors", folder / "demo")
 
 
 def train(root: Path, out: Path, python: Path, cut: list[str], budget: str, session: str) -> str:
@@ -112,6 +117,15 @@ def training_processes(working: Path) -> list[int]:
             if below and "train" in words and "torch.distributed.run" not in words:
                 found.append(int(entry.name))
     return found
+
+
+def demonstrate(weights: Path, folder: Path) -> None:
+    """The demonstration with the trained weights, in this environment, which has the public tasks."""
+    demo = [sys.executable, "-m", "solver", "demo", "--weights", str(weights), *SOLVING.split(), "--limit", "2"]
+    done = subprocess.run([*demo, "--run-dir", str(folder)], capture_output=True, text=True)
+    if done.returncode or "Kaggle score, two attempts" not in done.stdout:
+        raise Failed(f"the demonstration fails with the trained weights: {(done.stdout + done.stderr)[-500:]}")
+    print("solved two tasks of the demonstration with the trained weights")
 
 
 def solve_with(bundle: Path, folder: Path, packed: pack.Pack, python: Path, cut: list[str]) -> None:

@@ -43,3 +43,4 @@ def test_a_short_rehearsal_of_training_passes():
     printed = rehearse("--only", "train", timeout=1200)
     assert "trained in two versions of the notebook, with one process killed" in printed
     assert "solved with the trained weights, and with the wheel's own where these were damaged" in printed
+    assert "solved two tasks of the demonstration with the trained weights" in printed
