@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import puzzles as benchmark
 import pytest
 import torch
 
@@ -150,6 +151,20 @@ def test_views_vote_on_a_puzzle_and_their_answers_are_brought_back():
         voted = Voting(solver, turns=True, digits=digits)(test.inputs)
         right = (voted == test.targets).all((1, 2))
         np.testing.assert_array_equal(right, corner)  # a view in which the first cell is given is enough
+
+
+@pytest.mark.slow
+def test_the_benchmark_trains_judges_and_goes_on(tmp_path, capsys):
+    torch.set_num_threads(1)
+    command = ["--only", "sudoku4", "--systems", "toy", "--budget", "2s", "--examples", "500", "--test", "20"]
+    assert benchmark.main([*command, "--out", str(tmp_path)]) == 0
+    first = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert first.startswith("| sudoku4 | toy | ")
+    assert benchmark.main([*command, "--out", str(tmp_path)]) == 0  # nothing is left to be done
+    assert capsys.readouterr().out.rstrip().splitlines()[-1] == first
+    assert first in (tmp_path / "table.md").read_text()
+    assert benchmark.main(["--only", "sudoku5", "--out", str(tmp_path)]) == 2
+    assert "no puzzle is called 'sudoku5'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
