@@ -39,6 +39,7 @@ from solver.probes.measured import Marks, mark
 from solver.results.intervals import mean_share
 from solver.seeds import stable_seed
 from solver.text import aligned
+from voting.copies import merged
 from voting.files import parse_pool, pool_record
 from voting.lines import append_lines, read_lines
 
@@ -61,6 +62,7 @@ KINDS = {
     "small-1000-random": Kind("random:small", 1000),
 }
 VIEWS = 32
+"""Views of each test input, by every copy."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("checkpoints/mixtures"))
     arguments = parser.parse_args(argv)
     try:
-        wanted = {kind: int(count) for kind, _, count in (part.partition(":") for part in _parts(arguments.make, ","))}
+        wanted = dict(_count(part) for part in _parts(arguments.make, ","))
         mixtures = {name: _parts(name, "+") for name in arguments.mix}
         budgets = [float(seconds) for seconds in _parts(arguments.budgets, ",")]
         if unknown := ({*wanted, *itertools.chain(*mixtures.values())} - set(KINDS)):
@@ -94,6 +96,14 @@ def main(argv: list[str] | None = None) -> int:
     if mixtures:
         print("\n".join(curve(mixtures, budgets, tasks, truths, arguments.out)))
     return 0
+
+
+def _count(text: str) -> tuple[str, int]:
+    """`KIND:COUNT` -> the two."""
+    kind, _, count = text.partition(":")
+    if not count.isdigit():
+        raise ValueError(f"--make {text!r}: write KIND:COUNT")
+    return kind, int(count)
 
 
 def _parts(text: str, separator: str) -> list[str]:
@@ -109,20 +119,24 @@ def make(wanted: dict[str, int], tasks: list[Task], out: Path, workers: int) -> 
         jobs += [(n, kind, task) for n in range(count) for task in tasks if n not in there.get(task.id, {})]
     with ProcessPoolExecutor(workers) as crew:
         running = {
-            crew.submit(fine_tuned, kind, task, n): (kind, task.id, n)
+            crew.submit(fine_tuned, KINDS[kind], task, n): (kind, task.id, n)
             for n, kind, task in sorted(jobs, key=lambda job: job[0])
         }
-        for done in tqdm(as_completed(running), total=len(running), desc="copies", dynamic_ncols=True):
-            kind, task_id, n = running[done]
-            copy = done.result()
-            row = {"task": task_id, "copy": n, "seconds": copy.seconds, "pools": copy.pools}
-            append_lines(out / f"{kind}.jsonl", [row])
+        try:
+            for done in tqdm(as_completed(running), total=len(running), desc="copies", dynamic_ncols=True):
+                kind, task_id, n = running[done]
+                copy = done.result()
+                row = {"task": task_id, "copy": n, "seconds": copy.seconds, "pools": copy.pools}
+                append_lines(out / f"{kind}.jsonl", [row])
+        except BaseException:
+            crew.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def fine_tuned(kind: str, task: Task, number: int) -> Copy:
+def fine_tuned(how: Kind, task: Task, number: int) -> Copy:
     """One copy of a kind; test outputs are not given to it."""
     prepare(CPU, threads=1)
-    how, config = KINDS[kind], presets.cpu()
+    config = presets.cpu()
     began = time.process_time()
     network = loaded(how.weights, how.loops)
     where: dict[str, Any] = {"device": CPU, "dtype": compute_dtype(CPU)}
@@ -158,15 +172,23 @@ def curve(
         copies = {kind: kept(out, kind) for kind in kinds}
         row: list[Any] = [name]
         for budget in budgets:
-            spent = [taken([list(copies[kind].get(task.id, {}).values()) for kind in kinds], budget) for task in tasks]
+            spent = [taken([in_order(copies[kind].get(task.id, {})) for kind in kinds], budget) for task in tasks]
             marks = [voted(task, truths[task.id], chosen) for task, chosen in zip(tasks, spent, strict=True)]
             both, oracle = mean_share([m.both for m in marks]), statistics.mean(m.oracle for m in marks)
-            count = statistics.mean(map(len, spent))
+            count, none = statistics.mean(map(len, spent)), spent.count([])
             seconds = statistics.mean(sum(copy.seconds for copy in chosen) for chosen in spent)
-            row.append(f"{both} ({oracle:.0%}), {count:.1f} copies, {seconds:.0f} s")
+            row.append(
+                f"{both} ({oracle:.0%}), {count:.1f} copies, {seconds:.0f} s"
+                + (f", {none} tasks without" if none else "")
+            )
         rows.append(row)
     head = ["mixture", *(f"{budget:g} s" for budget in budgets)]
     return aligned(head, rows, left=head)
+
+
+def in_order(copies: dict[int, Copy]) -> list[Copy]:
+    """By number, for in the file those stand first that were finished first."""
+    return [copies[number] for number in sorted(copies)]
 
 
 def taken(kinds: list[list[Copy]], budget: float) -> list[Copy]:
@@ -183,11 +205,8 @@ def voted(task: Task, truth: list[Grid], copies: list[Copy]) -> Marks:
     """The marks of a vote of all views of these copies; all wrong without any."""
     if not copies:
         return Marks()
-    pools = [parse_pool(record)[2] for record in copies[0].pools]
-    for copy in copies[1:]:
-        for pool, record in zip(pools, copy.pools, strict=True):
-            pool.merge(parse_pool(record)[2])
-    return mark(pools, task.test_inputs, truth, "confidence")
+    by_test = zip(*[[parse_pool(record)[2] for record in copy.pools] for copy in copies], strict=True)
+    return mark([merged(pools) for pools in by_test], task.test_inputs, truth, "confidence")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 """Name in the table -> puzzle and what it is asked for."""
 
 HEAD = (
-    "puzzle", "system", "weights", "samples", "mark", "share, 95% interval", f"{VIEWS} views", "after each loop step",
+    "puzzle", "system", "weights", "samples", "mark", "share, 95% interval", f"{VIEWS} views", "after each step",
 )  # fmt: skip
 
 

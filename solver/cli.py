@@ -26,7 +26,7 @@ COMMANDS = {
     "show": ("solver.results.command", "a task in the terminal, or as a picture"),
     "probe": (
         "solver.probes.command",
-        "what a small recursive network does, as an experiment: loops, views, steps ...",
+        "what a small recursive network does, as an experiment: loops, views, steps and more",
     ),
     "pack": ("solver.pack", "make the Kaggle upload: dataset, notebook, commands"),
     "score": ("solver.results.command", "score a submission as Kaggle does"),

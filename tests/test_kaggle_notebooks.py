@@ -69,7 +69,9 @@ def test_a_rehearsal_finds_the_pythons_of_pyenv(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'path'}:/bin:/usr/bin")
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     found = runpy.run_path(str(CHECKOUT / "kaggle" / "pythons.py"))["found"]()
-    assert found["3.12"] == (sys.executable if sys.version_info[:2] == (3, 12) else str(tmp_path / place))
+    assert found["3.12"] == (
+        sys.executable if sys.version_info[:2] == (3, 12) else str(tmp_path / "versions/3.12.9/bin/python")
+    )
 
 
 @pytest.mark.slow

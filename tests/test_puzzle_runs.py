@@ -94,7 +94,7 @@ def test_a_toy_learns_sudoku4_and_its_folder_says_how(tmp_path):
     np.testing.assert_array_equal(answering.steps(inputs)[0], replace(answering, loops=1)(inputs))
 
 
-def test_two_questions_are_judged_by_the_kinds_that_they_are_of_and_tasks_are_none_for_these_weights(tmp_path, capsys):
+def test_a_question_is_judged_by_its_own_kind_and_tasks_are_none_for_these_weights(tmp_path, capsys):
     asked = puzzle("arithmetic")
     outcome = run_puzzle(asked, "toy", Limit(steps=2), tmp_path, CPU, tested=1, amount=200, say=print)
     assert outcome is not None
@@ -106,6 +106,7 @@ def test_two_questions_are_judged_by_the_kinds_that_they_are_of_and_tasks_are_no
     assert main([*solve, "--run-dir", str(tmp_path / "run")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("its cells hold 17 tokens, of a puzzle and not of ARC tasks")
+    assert not (tmp_path / "run" / "submission.json").exists()
 
 
 def test_what_is_nearly_right_is_said_to_be_wrong(tmp_path):
@@ -175,6 +176,7 @@ def test_the_benchmark_trains_judges_and_goes_on(tmp_path, capsys):
         (["maze", "--size", "31"], "--size 31: a maze has 6 to 30 cells a side"),
         (["sudoku4", "--moves", "3"], "--moves is not for sudoku4"),
         (["life", "--system", "nano"], "--system is not for life"),
+        (["life", "--size", "0"], "--size is not for life"),
         (["maze", "--weights", "nano"], "--weights is for few-shot puzzles"),
         (["maze", "--test", "0"], "--test 0: must be at least 1"),
         (["maze", "--seed", "-1"], "--seed -1: must be at least 0"),

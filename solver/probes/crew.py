@@ -42,7 +42,7 @@ def run(
 ) -> tuple[dict[str, dict[Key, Arm]], dict[str, str]]:
     """The arms of every task of a probe, and {task id: why} for those that failed. `devices`: one per worker, each
     with so many CPU `threads`; `listen` hears how many tasks are done."""
-    jobs, only = [], checkpoint.model_of(config.weights).canvas
+    jobs, only = [], checkpoint.model_for_tasks(config.weights).canvas
     for part in groups(tasks, PROBES[name].group):
         jobs.append(Job(tuple(task.id for task in part), max(task_canvas(task, only) for task in part)))
     runner = functools.partial(_measure, name=name, seconds=seconds)

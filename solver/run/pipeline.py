@@ -12,7 +12,6 @@ from typing import Any
 
 from solver.device import compute_dtype, device_name, pick_device, worker_devices
 from solver.learn.canvas import task_canvas
-from solver.model.config import LEAST_VOCABULARY
 from solver.presets import SolveConfig
 from solver.run import record
 from solver.run.answers import Answers
@@ -48,6 +47,8 @@ def solve(
     what the user should know. `runner` does a job in a worker process.
     """
     tasks, cluster = work.tasks, means.cluster
+    only = checkpoint.model_for_tasks(config.weights).canvas
+    sizes = {task.id: task_canvas(task, only) for task in tasks}
     about = record.new_record(work, config, means.budget, seed)
     before = record.earlier(directory, about) if resume else []
     answers = Answers(directory, work.challenges, config.rule, out, keep=resume)
@@ -59,13 +60,6 @@ def solve(
     else:
         starters = cluster.starters(settings, tasks)
         machine = {"device": cluster.about.device, "dtype": cluster.about.dtype, "threads": None}
-    model = checkpoint.model_of(config.weights)
-    if model.vocabulary != LEAST_VOCABULARY:
-        raise ValueError(
-            f"{config.weights}: its cells hold {model.vocabulary} tokens, of a puzzle and not of ARC tasks"
-        )
-    only = model.canvas
-    sizes = {task.id: task_canvas(task, only) for task in tasks}
     inputs = {task.id: len(task.test_inputs) for task in tasks}
     planner = Planner(sizes, config, Budget(means.budget), len(starters), inputs=inputs)
     if resume:

@@ -35,6 +35,9 @@ class Trainer:
         self, config: TrainConfig, sources: Sources, device: torch.device, seed: int = 0, world: World | None = None
     ) -> None:
         self.config, self.device, self.seed, self.world = config, device, seed, world or World()
+        if empty := [size for size in config.mix if self.batch(size) == 0]:
+            most = config.batch_cells // max(empty) ** 2
+            raise ValueError(f"{self.world.size} processes: a batch has {most} samples of canvas {max(empty)} to share")
         self.dtype = training_dtype(device)
         self.corpus = Corpus(sources.pairs, tuple(config.mix), device)
         self.validation = device_table(sources.validation, device)
@@ -166,8 +169,11 @@ class Trainer:
         """One gradient for every canvas size, thrown away: what is compiled is compiled before the clock starts."""
         generator = torch.Generator(self.device).manual_seed(0)
         before, self.running = (self.samples, self.running), {}
-        for size in self.config.mix:
-            self._gradients(size, 1.0, generator)
+        parts = 0
+        while parts != self.parts.count:  # where memory was short for one size, the others have smaller batches now
+            parts = self.parts.count
+            for size in self.config.mix:
+                self._gradients(size, 1.0, generator)
         self.samples, self.running = before
         self._clear()
 

@@ -22,6 +22,7 @@ from safetensors.torch import save as save_safetensors
 from solver.arc import datasets
 from solver.arc.hashing import load_hashes, pair_hashes, save_hashes
 from solver.model import MODELS, ModelConfig, Network
+from solver.model.config import LEAST_VOCABULARY
 from submission.files import write_whole
 
 BUNDLED = Path(__file__).parent
@@ -155,6 +156,14 @@ def model_of(weights: str) -> ModelConfig:
         return ModelConfig(**bundle.card["model"])
     except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{bundle.path}: does not fit its card: {error}") from None
+
+
+def model_for_tasks(weights: str) -> ModelConfig:
+    """The same. ValueError too for weights of a puzzle whose cells hold more than a task's."""
+    model = model_of(weights)
+    if model.vocabulary != LEAST_VOCABULARY:
+        raise ValueError(f"{weights}: its cells hold {model.vocabulary} tokens, of a puzzle and not of ARC tasks")
+    return model
 
 
 def load(weights: str, seed: int = 0, *, loops: int | None = None) -> Network:

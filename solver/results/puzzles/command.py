@@ -99,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _check_few_shot(arguments: argparse.Namespace) -> None:
     """ValueError for an option that is for puzzles that a network is trained on."""
     for option in ("system", "size", "moves", "digits", "hard", "examples", "processor_time"):
-        if getattr(arguments, option) not in (None, False):
+        if (value := getattr(arguments, option)) is not None and value is not False:
             raise ValueError(f"--{option.replace('_', '-')} is not for {arguments.name}")
 
 

@@ -33,7 +33,7 @@ VIEWS = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. `steps`: the first mark, had the answer been taken after each loop step, or whatever `step_name`
+    """What came of it. `steps`: the first mark that is for any of the puzzles, had the answer been taken after each loop step, or whatever `step_name`
     says it is; `voted`: the marks of answers by a vote of views, empty for a puzzle that has no other guises."""
 
     parameters: int
@@ -123,7 +123,7 @@ def _shares(marks: dict[str, np.ndarray]) -> dict[str, Estimate]:
 
 
 def _by_step(puzzle: Puzzle, test: Drawn, answering: Answering) -> list[float]:
-    """The first mark with 1 loop step, with 2, and so on."""
+    """The first mark that is for any puzzle, with 1 loop step, with 2, and so on."""
     shares = []
     for count, answers in enumerate(answering.steps(test.inputs), start=1):
         shorter = replace(answering, loops=count)
@@ -154,7 +154,7 @@ def draw_pictures(
     puzzle: Puzzle, test: Drawn, marks: dict[str, np.ndarray], answering: Answering, directory: Path
 ) -> None:
     """The first puzzles of the test with their answers; and, moving, those of the first hundred whose answers change
-    most from loop step to loop step."""
+    most from step to step."""
     test = test[:100]
     first, *others = (values[:100].astype(np.float64) for values in marks.values())
     for other in others:  # a puzzle that the first mark is not for has one of its own

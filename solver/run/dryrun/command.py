@@ -67,7 +67,7 @@ def dry_run(
         raise ValueError(f"{challenges}: holds no task")
     kind = "cuda" if machine_kind.gpu else where.type
     config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out)
-    only = checkpoint.model_of(config.weights).canvas
+    only = checkpoint.model_for_tasks(config.weights).canvas
     sizes = {task.id: task_canvas(task, only) for task in tasks}
     earlier = None if run_as is None else read_run(run_as)
     lanes = _lanes(machine_kind, where, workers, len(tasks))

@@ -41,7 +41,7 @@ class Answering:
 
     def sure(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The answers after the last loop step, uint8 (P, H, W), and how sure each is: the mean log-probability of its
-        cells, in nats, float64 (P,)."""
+        cells, in nats, float32 (P,)."""
         answers, log_probs = zip(*map(self._steps, _parts(inputs)), strict=True)
         return np.concatenate([one[-1] for one in answers]), np.concatenate(log_probs)
 
