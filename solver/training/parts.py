@@ -40,4 +40,4 @@ class Parts:
             self.clear()
             release(self.device)
             self.count *= 2
-            say(f"not enough memory for {length} samples at once: batches are worked in up to {self.count} parts now")
+            say(f"not enough memory for {length} samples at once: batches are worked in up to {self.count} parts")
