@@ -33,9 +33,9 @@ VIEWS = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. `steps`: the first mark that is for any of the puzzles, had the answer been taken after each loop
-    step, or whatever `step_name` says it is; `voted`: the marks of answers by a vote of views, empty for a puzzle that
-    has no other guises."""
+    """What came of it. `steps`: the first mark that is for any of the puzzles, had the answer been taken after each
+    loop step, or whatever `step_name` says it is; `voted`: the marks of answers by a vote of views, empty for a puzzle
+    that has no other guises."""
 
     parameters: int
     samples: int
