@@ -116,25 +116,24 @@ def test_a_batch_for_which_memory_is_short_is_worked_in_parts_with_the_same_grad
             raise torch.OutOfMemoryError("CUDA out of memory")
         return steps(network, canvas, *rest, **named)
 
-    for progress in (0.3, 0.6):
-        monkeypatch.setattr(Network, "steps", steps)
-        expected = whole.train_step(progress)
-        monkeypatch.setattr(Network, "steps", full)
-        torch.testing.assert_close(parted.train_step(progress), expected, rtol=1e-4, atol=1e-5)
-        if progress == 0.3:  # afterwards Muon has made the weights differ by more than rounding
-            for a, b in zip(whole.network.parameters(), parted.network.parameters(), strict=True):
-                assert (a.grad is None) == (b.grad is None)
-                torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-5)
-    assert seen == [8, 4, *[2] * 8]
-    assert (parted.parts.count, parted.samples) == (4, whole.samples)
-    assert capsys.readouterr().out.count("not enough memory for") == 2
+    expected = whole.train_step(0.3)
+    monkeypatch.setattr(Network, "steps", full)
+    torch.testing.assert_close(parted.train_step(0.3), expected, rtol=1e-4, atol=1e-5)
+    for a, b in zip(whole.network.parameters(), parted.network.parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None)
+        torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-5)
     assert parted.running.keys() == whole.running.keys()
     for size, mine in parted.running.items():  # with a halting head
         theirs = whole.running[size]
         for one in ("taken", "least", "over"):
             assert torch.equal(getattr(mine, one), getattr(theirs, one))
-        for a, b in zip(mine.states or (), theirs.states or (), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2)
+        for state, state_of_whole in zip(mine.states or (), theirs.states or (), strict=True):
+            torch.testing.assert_close(state, state_of_whole, rtol=1e-3, atol=1e-4)
+    assert bool(parted.train_step(0.6).isfinite())  # in as many parts, at once
+    assert seen == [8, 4, *[2] * 8]
+    assert (parted.parts.count, parted.step) == (4, 2)
+    assert parted.samples == (8 if parted.running else 16)
+    assert capsys.readouterr().out.count("not enough memory for") == 2
 
 
 def test_memory_for_not_even_one_sample_ends_a_training(sources, monkeypatch):
