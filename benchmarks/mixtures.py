@@ -128,7 +128,7 @@ def make(wanted: dict[str, int], tasks: list[Task], out: Path, workers: int) -> 
                 copy = done.result()
                 row = {"task": task_id, "copy": n, "seconds": copy.seconds, "pools": copy.pools}
                 append_lines(out / f"{kind}.jsonl", [row])
-        except BaseException:
+        except BaseException:  # raised again; what is not begun would only be waited for
             crew.shutdown(wait=False, cancel_futures=True)
             raise
 
