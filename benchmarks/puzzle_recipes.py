@@ -19,13 +19,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import torch
 
 from solver.device import prepare
 from solver.model import ModelConfig
-from solver.results.puzzles.trained import VIEWS
+from solver.results.puzzles.trained import VIEWS, marks_by_step, shares
 from solver.training.loop import Limit, train
 from solver.training.presets import TrainConfig
 from solver.training.pretrain import Trainer
@@ -58,12 +57,11 @@ def main() -> None:
     test = asked.draw(arguments.test, "test", arguments.seed)
     answering = Answering(trainer.average, asked.canvas, CPU, trainer.dtype, trainer.corpus.table)
     print(f"{sum(p.numel() for p in trainer.network.parameters()):,} weights, {trainer.step} steps")
-    for name, values in asked.marks(test, answering).items():
-        print(f"{name}: {np.nanmean(values.astype(float)):.1%}")
+    by_step = marks_by_step(asked, test, answering, answering.steps(test.inputs))
+    for name, share in shares(by_step[-1]).items():
+        print(f"{name}: {share.value:.1%}")
     first = next(iter(asked.metrics))
-    loops = range(1, config.model.loops + 1)
-    steps = [asked.marks(test, replace(answering, loops=loop))[first] for loop in loops]
-    print(f"{first} after each step:", *(f"{np.nanmean(values.astype(float)):.1%}" for values in steps))
+    print(f"{first} after each step:", *(f"{shares(marks)[first].value:.1%}" for marks in by_step))
     if asked.turns or asked.exchanged:
         for views in range(1, VIEWS + 1):
             voted = asked.marks(test, Voting(answering, asked.turns, asked.exchanged, views, arguments.seed))[first]

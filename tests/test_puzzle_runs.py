@@ -119,8 +119,7 @@ def test_what_is_nearly_right_is_said_to_be_wrong(tmp_path):
         "exact": [True, False],
         "nearly": [True, True],
     }
-    given: Any = type("Given", (), {"steps": lambda self, inputs: answers[None], "network": Network(MODELS["toy"])})()
-    draw_pictures(puzzle("sudoku9"), test, marks, given, tmp_path)
+    draw_pictures(puzzle("sudoku9"), test, marks, answers[None], "loop step", tmp_path)
     texts = [node.text for node in ElementTree.parse(tmp_path / "answers.svg").iter() if node.tag.endswith("text")]
     assert (texts.count("right"), texts.count("wrong")) == (1, 1)
 

@@ -81,7 +81,8 @@ def run_puzzle(
         return None
     assert not np.isin(test.classes, data.hashes).any()
     answering = Answering(trainer.average, puzzle.canvas, device, trainer.dtype, trainer.corpus.table)
-    marks = puzzle.marks(test, answering)
+    steps = answering.steps(test.inputs)
+    by_step = marks_by_step(puzzle, test, answering, steps)
     voted: dict[str, np.ndarray] = {}
     if puzzle.turns or puzzle.exchanged:
         voted = puzzle.marks(test, Voting(answering, puzzle.turns, puzzle.exchanged, VIEWS, seed))
@@ -89,9 +90,9 @@ def run_puzzle(
         parameters=sum(p.numel() for p in trainer.network.parameters()),
         samples=trainer.samples,
         seconds=round(trainer.seconds, 1),
-        marks=_shares(marks),
-        steps=_by_step(puzzle, test, answering),
-        voted=_shares(voted),
+        marks=shares(by_step[-1]),
+        steps=[round(next(iter(shares(marks).values())).value, 4) for marks in by_step],
+        voted=shares(voted),
         tested=len(test),
         step_name=trainer.config.model.step_name,
     )
@@ -113,27 +114,28 @@ def run_puzzle(
     }
     write_json(directory / "puzzle.json", record)
     checkpoint.save_bundle(directory, trainer.config.name, trainer.average, _card(puzzle, trainer, record), data.hashes)
-    draw_pictures(puzzle, test, marks, answering, directory)
+    draw_pictures(puzzle, test, by_step[-1], steps, trainer.config.model.step_name, directory)
     return outcome
 
 
-def _shares(marks: dict[str, np.ndarray]) -> dict[str, Estimate]:
+def shares(marks: dict[str, np.ndarray]) -> dict[str, Estimate]:
     """Of each mark the share of what is right among the puzzles that it is for; none of a mark that is for none."""
     counted = {name: values[~np.isnan(values.astype(np.float64))] for name, values in marks.items()}
     return {name: wilson(int(values.sum()), len(values)) for name, values in counted.items() if len(values)}
 
 
-def _by_step(puzzle: Puzzle, test: Drawn, answering: Answering) -> list[float]:
-    """The first mark that is for any puzzle, with 1 loop step, with 2, and so on."""
-    shares = []
-    for count, answers in enumerate(answering.steps(test.inputs), start=1):
+def marks_by_step(puzzle: Puzzle, test: Drawn, answering: Answering, steps: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """The marks with 1 loop step, with 2, and so on. `steps`: the answers to the test after each, uint8 (steps, P, H,
+    W); what a puzzle asks besides is answered anew."""
+    marks = []
+    for count, answers in enumerate(steps, start=1):
         shorter = replace(answering, loops=count)
 
         def answer(inputs: np.ndarray, answers: np.ndarray = answers, shorter: Answering = shorter) -> np.ndarray:
             return answers if inputs is test.inputs else shorter(inputs)
 
-        shares.append(next(iter(_shares(puzzle.marks(test, answer)).values())))
-    return [round(share.value, 4) for share in shares]
+        marks.append(puzzle.marks(test, answer))
+    return marks
 
 
 def _card(puzzle: Puzzle, trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
@@ -152,20 +154,20 @@ def _card(puzzle: Puzzle, trainer: Trainer, record: dict[str, Any]) -> dict[str,
 
 
 def draw_pictures(
-    puzzle: Puzzle, test: Drawn, marks: dict[str, np.ndarray], answering: Answering, directory: Path
+    puzzle: Puzzle, test: Drawn, marks: dict[str, np.ndarray], steps: np.ndarray, step_name: str, directory: Path
 ) -> None:
     """The first puzzles of the test with their answers; and, moving, those of the first hundred whose answers change
-    most from step to step."""
-    test = test[:100]
+    most from step to step. `steps`: the answers after each, uint8 (steps, P, H, W)."""
+    test, steps = test[:100], steps[:, :100]
     first, *others = (values[:100].astype(np.float64) for values in marks.values())
     for other in others:  # a puzzle that the first mark is not for has one of its own
         first = np.where(np.isnan(first), other, first)
-    steps, right = answering.steps(test.inputs), first > 0
+    right = first > 0
     exhibits = [Exhibit(test.inputs[i], test.targets[i], steps[:, i], bool(right[i])) for i in range(len(test))]
     changes = (steps[1:] != steps[:-1]).sum((0, 2, 3))
     restless = [exhibits[i] for i in np.argsort(-changes, kind="stable")[:SHOWN]]
     write_whole(directory / "answers.svg", answers_picture(exhibits[:SHOWN], puzzle.drawn_as).encode())
     write_whole(
         directory / "solving.svg",
-        solving_picture(restless, puzzle.drawn_as, answering.network.config.step_name).encode(),
+        solving_picture(restless, puzzle.drawn_as, step_name).encode(),
     )
