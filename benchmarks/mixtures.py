@@ -54,12 +54,17 @@ class Kind:
     recipe: str = ""
 
 
+SYSTEMS = "checkpoints/systems"
+"""Where `python benchmarks/systems.py --seed 1 --only nano,ierm-nano` leaves weights of another seed and network."""
+
 KINDS = {
-    **{f"nano-{steps}": Kind("nano", steps) for steps in (100, 250, 1000, 3000)},
+    **{f"nano-{steps}": Kind("nano", steps) for steps in (50, 100, 250, 1000, 3000)},
     **{f"small-{steps}": Kind("small", steps) for steps in (100, 250, 1000)},
-    "nano-1000-adamw": Kind("nano", 1000, recipe="optimizer=adamw"),
-    "nano-1000-4-loops": Kind("nano", 1000, loops=4),
-    "small-1000-random": Kind("random:small", 1000),
+    "nano-250-adamw": Kind("nano", 250, recipe="optimizer=adamw"),
+    "nano-250-4-loops": Kind("nano", 250, loops=4),
+    **{f"{size}-1000-random": Kind(f"random:{size}", 1000) for size in ("nano", "small")},
+    "seed1-250": Kind(f"{SYSTEMS}/nano-seed1/nano.safetensors", 250),
+    "ierm-250": Kind(f"{SYSTEMS}/ierm-nano-seed1/ierm-nano.safetensors", 250),
 }
 VIEWS = 32
 """Views of each test input, by every copy."""

@@ -3,6 +3,7 @@
     python benchmarks/systems.py                                  # 45 processor minutes each, then 48 tasks
     python benchmarks/systems.py --only trm-nano,dis-nano --piece 9m
     python benchmarks/systems.py --seed 1 --only nano,dis-nano
+    python benchmarks/systems.py --train 20m --only nano,nano-wide --out checkpoints/slopes      # see CHANGED
     python benchmarks/systems.py --device cuda --batch-cells 24576 --train 100s --train-only --only trm-nano
 
 Every system is trained on one core into checkpoints/systems/NAME (NAME-seed1 ...), one after another; then all are
@@ -51,10 +52,28 @@ def program_alone() -> TrainConfig:
     return replace(config, name="ierm-nano-no-tokens", model=replace(config.model, task_tokens=0))
 
 
+def changed_nano(**changes: Any) -> TrainConfig:
+    """`nano` with other fields of `TrainConfig`, or of its model."""
+    config = TRAIN_PRESETS["nano"]()
+    own = {name: value for name, value in changes.items() if hasattr(config, name)}
+    model = {name: value for name, value in changes.items() if name not in own}
+    return replace(config, **own, model=replace(config.model, **model))
+
+
 SYSTEMS = {
     **{name: TRAIN_PRESETS[name] for name in ("nano", "dis-nano", "trm-nano", "trm-mlp-nano", "ierm-nano")},
     "ierm-nano-no-tokens": program_alone,
 }
+CHANGED = {
+    "nano-small-batches": lambda: changed_nano(batch_cells=1536),
+    "nano-one-block": lambda: changed_nano(blocks=1, loops=8),
+    "nano-wide": lambda: changed_nano(width=192, heads=6, hidden=384),
+    "nano-deep": lambda: changed_nano(half_loops=0.4),
+}
+"""What else was tried to make pretraining's slope steeper, one change of `nano` each: a quarter of the batch, one block
+looped four times instead of two looped twice, half as wide again, four loop steps after the first 40%."""
+
+KNOWN = {**SYSTEMS, **CHANGED}
 HEAD = ("system", "weights", "samples", "fine-tuning", "steps", "nats", "views", "two attempts")
 
 
@@ -75,14 +94,14 @@ def main(argv: list[str] | None = None) -> int:
     files.add_options(parser)
     arguments = parser.parse_args(argv)
     names = arguments.only.split(",")
-    if unknown := [name for name in names if name not in SYSTEMS]:
-        parser.error(f"no system is called {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
+    if unknown := [name for name in names if name not in KNOWN]:
+        parser.error(f"no system is called {unknown[0]!r}; there are {', '.join(KNOWN)}")
     piece = Piece(arguments.piece)
     try:
         data = {source: files.locate(source, getattr(arguments, source), print) for source in files.FILES}
         for name in names:
             directory = folder(arguments.out, name, arguments.seed)
-            config = SYSTEMS[name]()
+            config = KNOWN[name]()
             config = replace(config, batch_cells=arguments.batch_cells or config.batch_cells)
             settings = {"train": arguments.train, "device": arguments.device, "batch_cells": config.batch_cells}
             keep_settings(directory, settings | {source: bool(path) for source, path in data.items()})
@@ -185,7 +204,7 @@ def score(
     path = directory / f"marks-{seconds:g}s-{len(tasks)}tasks.json"
     if path.is_file():
         return
-    weights = str(directory / f"{SYSTEMS[name]().name}.safetensors")
+    weights = str(directory / f"{KNOWN[name]().name}.safetensors")
     recipe = replace(presets.cpu().adapt, steps=10**6)
     trial = Trial(weights, None, recipe, seconds, arguments.views, arguments.seed)
     marks = measured(trial, tasks, truths, crew, f"{name}, {seconds:g} s")
