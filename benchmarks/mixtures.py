@@ -32,7 +32,7 @@ from solver.arc.tasks import Grid, Task
 from solver.device import compute_dtype, cpu_count, prepare
 from solver.learn.adapt import adapt
 from solver.learn.batches import Slot
-from solver.learn.canvas import task_canvas
+from solver.learn.canvas import ZOOM, task_canvas, zoomed_canvas
 from solver.learn.predict import predict
 from solver.model import unstack
 from solver.probes.measured import Marks, mark
@@ -46,12 +46,14 @@ from voting.lines import append_lines, read_lines
 
 @dataclass(frozen=True)
 class Kind:
-    """How a copy is made: weights, steps, loop steps (None: the weights' own), changes to the CPU's recipe."""
+    """How a copy is made: weights, steps, loop steps (None: the weights' own), changes to the CPU's recipe, and whether
+    it sees a task zoomed, where the largest canvas has room for that."""
 
     weights: str
     steps: int
     loops: int | None = None
     recipe: str = ""
+    zoomed: bool = False
 
 
 SYSTEMS = "checkpoints/systems"
@@ -59,7 +61,9 @@ SYSTEMS = "checkpoints/systems"
 
 KINDS = {
     **{f"nano-{steps}": Kind("nano", steps) for steps in (50, 100, 250, 1000, 3000)},
+    **{f"zoomed-{steps}": Kind("nano", steps, zoomed=True) for steps in (16, 40, 100, 250, 600)},
     **{f"small-{steps}": Kind("small", steps) for steps in (100, 250, 1000)},
+    "small-zoomed-100": Kind("small", 100, zoomed=True),
     "nano-250-adamw": Kind("nano", 250, recipe="optimizer=adamw"),
     "nano-250-4-loops": Kind("nano", 250, loops=4),
     **{f"{size}-1000-random": Kind(f"random:{size}", 1000) for size in ("nano", "small")},
@@ -141,11 +145,12 @@ def make(wanted: dict[str, int], tasks: list[Task], out: Path, workers: int) -> 
 def fine_tuned(how: Kind, task: Task, number: int) -> Copy:
     """One copy of a kind; test outputs are not given to it."""
     prepare(CPU, threads=1)
-    config = presets.cpu()
+    large = zoomed_canvas(task) if how.zoomed else None
+    config = presets.cpu().at(ZOOM if large else 1)
     began = time.process_time()
     network = loaded(how.weights, how.loops)
     where: dict[str, Any] = {"device": CPU, "dtype": compute_dtype(CPU)}
-    size = task_canvas(task, network.config.canvas)
+    size = large or task_canvas(task, network.config.canvas)
     recipe = replace(changed(config.adapt, how.recipe), steps=how.steps)
     slot = Slot(task.support, stable_seed(0, task.id, number, "adapt"))
     adapted = adapt(network, [slot], size, recipe, **where)

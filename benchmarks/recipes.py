@@ -3,6 +3,7 @@
     python benchmarks/recipes.py --steps 60 --recipe lr=2e-3 --recipe lr=4e-3
     python benchmarks/recipes.py --seconds 10 --weights nano checkpoints/nano/nano.safetensors --limit 24
     python benchmarks/recipes.py --seconds 20 --large --recipe batch=8 --recipe batch=4
+    python benchmarks/recipes.py --seconds 8 --recipe zoom=1 --recipe zoom=2
 
 Held-out ARC-1 training tasks, one core each, a copy each, no schedule. A score of 48 tasks moves in steps of 2
 points; the likelihood of the true output under each view moves with everything. Columns: `nats`, the mean over

@@ -20,8 +20,8 @@ from solver.device import compute_dtype, prepare
 from solver.learn.adapt import adapt
 from solver.learn.ballot import counted
 from solver.learn.batches import Slot
-from solver.learn.canvas import pack, task_canvas
-from solver.learn.predict import draw_views, likelihoods, look
+from solver.learn.canvas import ZOOM, pack, task_canvas, zoomed_canvas
+from solver.learn.predict import PredictConfig, draw_views, likelihoods, look
 from solver.learn.recipe import AdaptConfig
 from solver.model import Network, unstack
 from solver.probes.measured import mark
@@ -71,16 +71,19 @@ def measured(trial: Trial, tasks: list[Task], truths: dict[str, list[Grid]], cre
 
 
 def measure(trial: Trial, task: Task, truths: list[Grid]) -> Mark:
-    """Fine-tunes on the supports of a task, then looks at its test inputs; only the marks know the truth."""
+    """Fine-tunes on the supports of a task, then looks at its test inputs; only the marks know the truth. Where the
+    recipe's augmentation zooms, so are the views, if the largest canvas has room for that."""
     prepare(CPU, threads=1)
     network = loaded(trial.weights, trial.loops)
     where: dict[str, Any] = {"device": CPU, "dtype": compute_dtype(CPU)}
-    size, single, steps = task_canvas(task, network.config.canvas), network, 0
+    large = zoomed_canvas(task) if trial.config.augmentation.zoom > 1 else None
+    size, single, steps = large or task_canvas(task, network.config.canvas), network, 0
+    asked = replace(presets.cpu(), adapt=trial.config).at(ZOOM if large else 1)
     if trial.seconds != 0:
         slot = Slot(task.support, stable_seed(trial.seed, task.id, 0, "adapt"))
-        adapted = adapt(network, [slot], size, trial.config, seconds=trial.seconds, clock=time.process_time, **where)
+        adapted = adapt(network, [slot], size, asked.adapt, seconds=trial.seconds, clock=time.process_time, **where)
         single, steps = unstack(adapted.network, 0), adapted.steps[0]
-    seen = [_seen(single, task, index, truth, size, trial, where) for index, truth in enumerate(truths)]
+    seen = [_seen(single, task, index, truth, size, asked.predict, trial, where) for index, truth in enumerate(truths)]
     pools, nats = zip(*seen, strict=True)
     marks = mark(pools, task.test_inputs, truths, "confidence")
     return Mark(min(statistics.mean(nats), WORST), marks.views, marks.both, steps)
@@ -93,10 +96,17 @@ def loaded(weights: str, loops: int | None) -> Network:
 
 @torch.inference_mode()
 def _seen(
-    network: Network, task: Task, index: int, truth: Grid, size: int, trial: Trial, where: dict[str, Any]
+    network: Network,
+    task: Task,
+    index: int,
+    truth: Grid,
+    size: int,
+    look_config: PredictConfig,
+    trial: Trial,
+    where: dict[str, Any],
 ) -> tuple[Pool, float]:
     """The pool of a test input, and the mean nats a cell of the truth under its views."""
-    config = replace(presets.cpu().predict, views=trial.views)
+    config = replace(look_config, views=trial.views)
     views, place = draw_views(task, index, size, config, stable_seed(trial.seed, task.id, 0, "views", index, 0))
     chunks = look(network, task, index, views, place, size, config, **where)
     log_probs = torch.cat([steps[-1][0].log_softmax(-1) for _, _, steps, _ in chunks])

@@ -36,6 +36,15 @@ class SolveConfig:
     max_copies: int = 64
     # with a budget, steps of a copy at most, in place of `adapt.steps`
     budget_steps: int = 1000
+    # with a budget, whether further copies may see a task zoomed, see `solver.run.planner`
+    zoom: bool = True
+
+    def at(self, zoom: int) -> SolveConfig:
+        """The same for a copy that sees its task so many times as large."""
+        augmentation = replace(self.adapt.augmentation, zoom=zoom)
+        return replace(
+            self, adapt=replace(self.adapt, augmentation=augmentation), predict=replace(self.predict, zoom=zoom)
+        )
 
 
 def chosen(

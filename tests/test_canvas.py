@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from solver.arc.tasks import Pair, Task
 from solver.learn.canvas import (
     BACKGROUND,
     BORDER,
@@ -16,6 +17,7 @@ from solver.learn.canvas import (
     pack,
     random_placement,
     render,
+    zoomed_canvas,
 )
 from tta import identity_views, random_views, view_size
 
@@ -93,3 +95,23 @@ def test_canvas_sizes_leave_head_room_and_refuse_what_is_too_large():
     ]
     with pytest.raises(ValueError, match="32"):
         choose_size(32)
+
+
+def test_a_zoomed_canvas_is_a_smaller_one_with_larger_cells():
+    rng = np.random.default_rng(0)
+    grids = [rng.integers(0, 10, rng.integers(1, 8, 2)).astype(np.uint8) for _ in range(30)]
+    table, which, views = pack(grids), torch.arange(30), identity_views(30)
+    sides = table.height, table.width
+    small = random_placement(*sides, 8, torch.Generator().manual_seed(1), max_scale=3)
+    large = random_placement(*sides, 16, torch.Generator().manual_seed(1), max_scale=3, zoom=2)
+    canvas = render(table, which, views, small, 8).repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+    assert torch.equal(render(table, which, views, large, 16), canvas)
+    mixed = random_placement(*sides, 16, torch.Generator().manual_seed(1), zoom=1 + which % 2)
+    assert (mixed.scale == 1 + which % 2).all()
+    assert (mixed.top[1::2] % 2 == 0).all()
+
+
+@pytest.mark.parametrize(("side", "canvas"), [(3, 12), (6, 16), (10, 24), (14, 32), (15, 32), (16, None)])
+def test_a_zoomed_task_gets_the_canvas_that_holds_it(side, canvas):
+    grid = np.zeros((side, 1), np.uint8)
+    assert zoomed_canvas(Task("a", (Pair(grid, grid), Pair(grid, grid)), (grid,))) == canvas

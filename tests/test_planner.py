@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from solver import presets
-from solver.run.chance import AGAIN, OFFERS, Bid, chance, spend
+from solver.run.chance import AGAIN, OFFERS, Bid, Way, chance, spend
 from solver.run.log import LogRow
 from solver.run.planner import Planner
 from solver.run.schedule import Budget, Job
@@ -44,8 +44,9 @@ def simulate(planner, clock, *, step=1e-3, easy=(), startup=0.0):
         planner.idle(worker)
         done.append((worker, job, start, clock[0]))
         for task_id in job.task_ids:
-            row = {"task": task_id, "copy": job.copy, "canvas": job.size, "steps": steps, "views": [64]}
-            row |= {"adapt_seconds": spent / len(job.task_ids), "predict_seconds": spent / len(job.task_ids) / 9}
+            row = {"task": task_id, "copy": job.copy, "canvas": job.size, "zoom": job.zoom, "steps": steps}
+            row |= {"views": [64], "adapt_seconds": spent / len(job.task_ids)}
+            row |= {"predict_seconds": spent / len(job.task_ids) / 9}
             planner.heard(row, 1.0 if task_id in easy else 0.3)
 
 
@@ -148,28 +149,52 @@ def test_seconds_are_spent_as_well_as_by_trying_everything():
     rng = np.random.default_rng(0)
     for _ in range(20):
         bids = [
-            Bid(int(size), int(had), int(copies), step=float(step * size**2), views=float(views))
-            for size, had, copies, step, views in zip(
+            Bid(
+                int(size),
+                float(chance(size, had)),
+                int(copies),
+                tuple(Way(zoom, float(step * (zoom * size) ** 2), float(views)) for zoom in (1, 2)[:ways]),
+            )
+            for size, had, copies, ways, step, views in zip(
                 rng.choice([8, 12, 16, 32], 3),
                 rng.integers(0, 200, 3),
                 rng.integers(1, 4, 3),
+                rng.integers(1, 3, 3),
                 rng.uniform(1, 3, 3) * 1e-4,
                 rng.uniform(0, 2, 3),
                 strict=True,
             )
         ]
-        seconds, returns = spend(bids, 20.0, 1000)
+        seconds, returns, _ = spend(bids, 20.0, 1000)
         gained, used = (seconds * returns).sum(), seconds.sum()
         assert used <= 20.0
-        best = 0.0
-        for offers in itertools.product([0, *np.minimum(OFFERS, 1000)], repeat=3):
-            cost = sum(n * b.step + b.views for n, b in zip(offers, bids, strict=True) if n)
-            if cost <= used + 1e-9:
-                best = max(best, sum(worth(b, n) for n, b in zip(offers, bids, strict=True) if n))
-        assert gained == pytest.approx(best)
+        costs, gains = [], []
+        for bid in bids:
+            offers = list(itertools.product(bid.ways, np.minimum(OFFERS, 1000)))
+            costs.append(np.array([0.0, *(steps * way.step + way.views for way, steps in offers)]))
+            gains.append(np.array([0.0, *(worth(bid, *offer) for offer in offers)]))
+        every = itertools.product(*map(range, map(len, costs)))
+        chosen = np.array(list(every)).T
+        cost, gain = (sum(values[at] for values, at in zip(table, chosen, strict=True)) for table in (costs, gains))
+        assert gained == pytest.approx(gain[cost <= used + 1e-9].max())
 
 
-def worth(bid, steps):
-    """What `steps` more are worth, as `spend` says in words."""
-    fresh = max(0.0, chance(bid.size, steps) - chance(bid.size, bid.steps))
-    return fresh + (AGAIN * chance(bid.size, steps) / bid.copies**2 if steps >= bid.steps else 0.0)
+def worth(bid, way, steps):
+    """What a copy of so many steps is worth, as `spend` says in words."""
+    reached = chance(bid.size, steps, way.zoom)
+    again = AGAIN * reached / bid.copies**2 if reached >= bid.reached else 0.0
+    return max(0.0, reached - bid.reached) + again
+
+
+def test_a_task_is_zoomed_once_there_is_time_for_it():
+    def zooms(budget):
+        clock = [0.0]
+        planner = Planner(SIZES, CONFIG, Budget(budget, lambda: clock[0]), 2, zoomed={"t0": 16, "t1": 24, "t5": 24})
+        done = simulate(planner, clock)
+        assert clock[0] <= budget
+        assert {job.size for _, job, _, _ in done if job.zoom > 1} <= {16, 24}
+        return [(task_id, job.copy) for _, job, _, _ in done if job.zoom > 1 for task_id in job.task_ids]
+
+    assert not zooms(1.0)
+    assert all(copy for _, copy in zooms(60.0))
+    assert {task_id for task_id, _ in zooms(60.0)} == {"t0", "t1", "t5"}

@@ -1,5 +1,6 @@
 """Prediction: what the views say is undone and scored right, checked against grids handled one by one."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,12 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from solver import presets
 from solver.arc import datasets
 from solver.arc.expected import expected_colors, expected_size, needed_side, size_rule
 from solver.arc.tasks import Pair, Task
 from solver.learn import predict as predicting
+from solver.learn.augment import draw_plan, pair_table
 from solver.learn.canvas import BACKGROUND, BORDER, choose_size, pack, random_placement
-from solver.learn.predict import PredictConfig, likelihoods, predict
+from solver.learn.predict import PredictConfig, likelihoods, predict, trace
 from solver.model import MODELS, Step
 from tta import random_views, view_size
 
@@ -36,6 +39,22 @@ class Sure:
 
 def square_task(grid):
     return Task("same", (Pair(grid, grid),), (grid,))
+
+
+def test_a_zoomed_answer_is_in_the_grids_own_cells():
+    grid = np.random.default_rng(1).integers(0, 10, (4, 6)).astype(np.uint8)
+    sure: Any = Sure()
+    config = presets.cpu().at(zoom=2)
+    pool = predict(sure, square_task(grid), 0, 16, replace(config.predict, views=8), seed=3, device=CPU)
+    assert [(c.views, c.grid.tolist()) for c in pool.candidates] == [(8, grid.tolist())]
+    (strip,) = trace(sure, square_task(grid), 0, 16, zoom=2, device=CPU)
+    assert strip == ["".join(map(str, row)) + "#" for row in grid.tolist()] + ["#" * 7]
+    table = pair_table(square_task(grid).support)
+    generator = torch.Generator().manual_seed(0)
+    plan = draw_plan(table, torch.zeros(40, dtype=torch.int64), 16, generator, config.adapt.augmentation)
+    assert (plan.place.scale == 2).all()
+    crowded = draw_plan(table, torch.zeros(40, dtype=torch.int64), 12, generator, config.adapt.augmentation)
+    assert (crowded.place.scale == 1).all()
 
 
 def test_a_sure_network_gets_every_view_and_undecodable_views_are_counted_only():

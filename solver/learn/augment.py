@@ -39,6 +39,8 @@ class Augmentation:
     recolor: bool = True  # pairs are recoloured
     move: bool = True  # pairs are placed anywhere on the canvas, not at its top left
     viewed: float = 1.0  # share of the draws that are turned and recoloured; the others are seen as they are
+    zoom: int = 1  # canvas cells that a grid cell is a side at least, see `solver.learn.canvas`
+    zoomed: float = 1.0  # share of the draws that are zoomed, if there is room
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,14 @@ def draw_plan(
     height = torch.maximum(pairs.inputs.height[which], pairs.outputs.height[which])
     width = torch.maximum(pairs.inputs.width[which], pairs.outputs.width[which])
     height, width = view_size(views.elements, height, width)
-    place = random_placement(height, width, size, generator, max_scale=augmentation.max_scale, move=augmentation.move)
+    zoom: torch.Tensor | int = 1
+    if augmentation.zoom > 1:
+        room = (torch.maximum(height, width) + 1) * augmentation.zoom <= size
+        chosen = torch.rand(len(which), generator=generator, device=device) < augmentation.zoomed
+        zoom = torch.where(room & chosen, augmentation.zoom, 1)
+    place = random_placement(
+        height, width, size, generator, max_scale=augmentation.max_scale, move=augmentation.move, zoom=zoom
+    )
     return Plan(which, views, place)
 
 

@@ -3,6 +3,8 @@
 A canvas cell holds a colour (0-9), BACKGROUND outside the grid, or BORDER: the column right of the grid
 and the row below it, which tell where the grid ends. A grid sits at an offset and is enlarged by an integer
 scale; it is turned and recoloured *before* it is placed, because the border is always right and below.
+A canvas may be zoomed: every grid cell is then so many canvas cells a side at least, and lies where a patch of the
+network does, so that a token sees one cell of the grid and not parts of several.
 Everything is a gather on the device, for whole batches at once.
 """
 
@@ -23,6 +25,10 @@ BACKGROUND, BORDER, TOKENS = 10, 11, 12
 
 SIZES = (8, 12, 16, 20, 24, 28, 32)
 """Canvas sides, in cells. A 30x30 grid and its border need 31."""
+
+ZOOM = 2
+"""Canvas cells that a grid cell is a side where a task is zoomed: as many as a patch of the networks is, so that a
+token sees one cell of the grid."""
 
 
 def choose_size(side: int, sizes: Sequence[int] = SIZES) -> int:
@@ -46,6 +52,12 @@ def task_canvas(task: Task, only: int = 0) -> int:
             f"{task.id}: has a grid side of {side}, and these weights (mixer 'mlp') are for canvases of {only} alone"
         )
     return only
+
+
+def zoomed_canvas(task: Task) -> int | None:
+    """The canvas for a task whose grid cells are `ZOOM` canvas cells a side; None where the largest is too small."""
+    side = ZOOM * (needed_side(task) + 1) - 1
+    return choose_size(side) if side < SIZES[-1] else None
 
 
 @dataclass(frozen=True)
@@ -99,24 +111,27 @@ def random_placement(
     *,
     max_scale: int = 1,
     move: bool = True,
+    zoom: torch.Tensor | int = 1,
 ) -> Placement:
     """Uniform offsets for which a view-frame grid (height, width), int64 (B,), and its border fit the canvas.
 
     With `max_scale` above 1, half of the grids that have room are enlarged, by a uniform feasible factor.
-    Without `move` the offset is zero.
+    Without `move` the offset is zero. With `zoom`, a number or int64 (B,), offset and scale are multiples of it, as on
+    a smaller canvas whose cells are as large.
     """
     count, device = height.shape, height.device
     draw = torch.rand(4, *count, generator=generator, device=device)
     scale = torch.ones_like(height)
+    side = torch.div(torch.full_like(height, size), zoom, rounding_mode="floor")
     if max_scale > 1:
-        room = (size // (torch.maximum(height, width) + 1)).clamp(1, max_scale)
+        room = (side // (torch.maximum(height, width) + 1)).clamp(1, max_scale)
         enlarged = 1 + (draw[0] * room).long().clamp(max=max_scale - 1)
         scale = torch.where(draw[1] < 0.5, enlarged, scale)
-    top = (draw[2] * (size - (height + 1) * scale + 1).clamp(min=1)).long()
-    left = (draw[3] * (size - (width + 1) * scale + 1).clamp(min=1)).long()
+    top = (draw[2] * (side - (height + 1) * scale + 1).clamp(min=1)).long()
+    left = (draw[3] * (side - (width + 1) * scale + 1).clamp(min=1)).long()
     if not move:
         top, left = torch.zeros_like(top), torch.zeros_like(left)
-    return Placement(top, left, scale)
+    return Placement(top * zoom, left * zoom, scale * zoom)
 
 
 def render(grids: Packed, which: torch.Tensor, views: Views, place: Placement, size: int) -> torch.Tensor:

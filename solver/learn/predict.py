@@ -47,6 +47,7 @@ class PredictConfig:
     turn: bool = True  # views are turned and flipped
     recolor: bool = True  # views are recoloured
     move: bool = True  # views are placed anywhere on the canvas, not at its top left
+    zoom: int = 1  # canvas cells that a grid cell is a side, see `solver.learn.canvas`
 
 
 def draw_views(task: Task, test_index: int, size: int, config: PredictConfig, seed: int) -> tuple[Views, Placement]:
@@ -63,7 +64,7 @@ def draw_views(task: Task, test_index: int, size: int, config: PredictConfig, se
     height, width = (max(sides) for sides in zip(grid.shape, *shapes, strict=True))
     each = torch.ones(config.views, dtype=torch.int64)
     sides = view_size(views.elements, each * height, each * width)
-    return views, random_placement(*sides, size, generator, move=config.move)
+    return views, random_placement(*sides, size, generator, move=config.move, zoom=config.zoom)
 
 
 def chunk_views(chunk: int, size: int) -> int:
@@ -272,17 +273,19 @@ def trace(
     test_index: int,
     size: int,
     *,
+    zoom: int = 1,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> list[list[str]]:
-    """The canvas after every loop step, for the test input as it is, at the top left: rows of characters,
-    digits for colours, "." for background and "#" for the border; empty rows and columns at the end cut."""
+    """The canvas after every loop step, for the test input as it is, at the top left: rows of characters, digits for
+    colours, "." for background and "#" for the border; empty rows and columns at the end cut. Of a grid cell that is
+    `zoom` canvas cells a side, the first."""
     views = identity_views(1, device)
     zero = torch.zeros(1, dtype=torch.int64, device=device)
-    place = Placement(zero, zero, zero + 1)
+    place = Placement(zero, zero, zero + zoom)
     supports = pair_table(task.support, device) if network.config.program_tokens else None
     steps = _steps(network, pack([task.test_inputs[test_index]], device), supports, views, place, 0, size, dtype)
-    return [_as_text(step.logits[0, 0].argmax(-1).cpu().numpy()) for step in steps]
+    return [_as_text(step.logits[0, 0, ::zoom, ::zoom].argmax(-1).cpu().numpy()) for step in steps]
 
 
 def _as_text(tokens: np.ndarray) -> list[str]:

@@ -1,84 +1,109 @@
 """How likely a task is to become right after so many fine-tuning steps, and how worker seconds are best spent on that.
 
-Every doubling of the steps helps less than the one before, and a step costs more on a larger canvas. So seconds have
-one price: each task is given the steps at which the next second would buy less of a chance than it buys elsewhere, and
-a task whose best offer is below the price is given none.
+Every doubling of the steps helps less than the one before, and a step costs more on a larger canvas, also where that
+canvas shows the same grid zoomed, which a task can gain more by. So seconds have one price: each task is given the
+steps, on the canvas, at which the next second would buy less of a chance than it buys elsewhere, and a task whose best
+offer is below the price is given none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-HALF = 25.0
-"""Steps after which a task on a canvas of 12 has half of the chance that it ever gets; more on larger canvases, with
-their area. From 64 held-out ARC-1 training tasks after 6 to 250 steps (lab log, 36)."""
+HALF = {1: 25.0, 2: 25.0}
+"""By zoom: steps after which a task whose own canvas is 12 has half of the chance that it ever gets; more on larger
+canvases, with their area. From 64 held-out ARC-1 training tasks after 6 to 250 steps (lab log, 36), and zoomed (47)."""
+
+MOST = {1: 1.0, 2: 1.2}
+"""By zoom: the chance that a task ever gets, relative to the one without (lab log, 47)."""
 
 FALL = 2.0
-"""Power of the canvas size by which that chance falls: a quarter on a canvas twice as large (lab log, 36)."""
+"""Power of the task's own canvas size by which that chance falls: a quarter on one twice as large (lab log, 36)."""
 
 AGAIN = 0.1
-"""Part of a copy's chance that a second copy of as many steps adds by voting with it (lab log, 36); a third adds a
+"""Part of a copy's chance that a second copy that is as good adds by voting with it (lab log, 36); a third adds a
 quarter of that, a fourth a ninth."""
 
 OFFERS = 2.0 ** np.arange(3, 15, 0.5)
 """Steps that are weighed against one another."""
 
 
-def chance(size: np.ndarray | float, steps: np.ndarray | float) -> np.ndarray:
-    """Relative chance that a task on a canvas of `size` is right after `steps` fine-tuning steps; broadcasts."""
+def chance(size: np.ndarray | float, steps: np.ndarray | float, zoom: int = 1) -> np.ndarray:
+    """Relative chance that a task whose own canvas is `size` is right after `steps` fine-tuning steps; broadcasts."""
     size, steps = np.asarray(size), np.asarray(steps)
-    return np.asarray((8.0 / size) ** FALL * steps / (steps + HALF * (size / 12.0) ** 2))
+    return np.asarray(MOST[zoom] * (8.0 / size) ** FALL * steps / (steps + HALF[zoom] * (size / 12.0) ** 2))
 
 
-@dataclass(frozen=True)
-class Bid:
-    """What a task has and what a further copy of it costs."""
+class Way(NamedTuple):
+    """What a copy would cost at one zoom."""
 
-    # side of its canvas, cells
-    size: int
-    # steps of its longest copy so far
-    steps: int
-    # copies so far
-    copies: int
+    # canvas cells that a grid cell is a side, 1 or 2
+    zoom: int
     # seconds of one step
     step: float
     # seconds of its views, whatever the steps
     views: float
 
 
-def spend(bids: Sequence[Bid], seconds: float, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds for each of `bids`, 0 for what is not worth it, in all at most `seconds`, no copy longer than `limit`
-    steps; and what each second of it buys. Both float64 (N,)."""
+@dataclass(frozen=True)
+class Bid:
+    """What a task has and what a further copy of it costs."""
+
+    # side of its own canvas, cells
+    size: int
+    # the best chance of its copies so far
+    reached: float
+    # copies so far
+    copies: int
+    # in which a further copy can be made
+    ways: tuple[Way, ...]
+
+
+class Spent(NamedTuple):
+    """By bid, each (N,): `seconds` for it, 0 where it is not worth it; `returns`, what each of them buys; and the
+    place of the `way` among the bid's, 0 where there is none."""
+
+    seconds: np.ndarray
+    returns: np.ndarray
+    way: np.ndarray
+
+
+def spend(bids: Sequence[Bid], seconds: float, limit: int) -> Spent:
+    """What each of `bids` is given of at most `seconds` in all, no copy being longer than `limit` steps."""
     if not bids:
-        return np.zeros(0), np.zeros(0)
-    size, had, copies, step, views = (
-        np.array([getattr(bid, name) for bid in bids], dtype=np.float64)[:, None]
-        for name in ("size", "steps", "copies", "step", "views")
-    )
-    offers = np.minimum(OFFERS, limit)[None]
-    costs = offers * step + views
-    reached = chance(size, offers)
-    gains = np.maximum(reached - chance(size, had), 0.0) + np.where(offers >= had, AGAIN * reached / copies**2, 0.0)
+        return Spent(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
+    offers = np.minimum(OFFERS, limit)
+    most = max(len(bid.ways) for bid in bids)
+    costs, gains = np.ones((len(bids), most, len(offers))), np.zeros((len(bids), most, len(offers)))
+    for row, bid in enumerate(bids):
+        for column, way in enumerate(bid.ways):
+            reached = chance(bid.size, offers, way.zoom)
+            costs[row, column] = offers * way.step + way.views
+            again = np.where(reached >= bid.reached, AGAIN * reached / bid.copies**2, 0.0)
+            gains[row, column] = np.maximum(reached - bid.reached, 0.0) + again
+    flat = gains.reshape(len(bids), -1), costs.reshape(len(bids), -1)
     low, high = 0.0, float((gains / costs).max())
-    chosen = _at(0.0, gains, costs)
-    if chosen[0].sum() > seconds:
+    chosen = _at(0.0, *flat)
+    if chosen.seconds.sum() > seconds:
         for _ in range(40):
             middle = (low + high) / 2
-            if _at(middle, gains, costs)[0].sum() > seconds:
+            if _at(middle, *flat).seconds.sum() > seconds:
                 low = middle
             else:
                 high = middle
-        chosen = _at(high, gains, costs)
-    return chosen
+        chosen = _at(high, *flat)
+    return chosen._replace(way=chosen.way // len(offers))
 
 
-def _at(price: float, gains: np.ndarray, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds, and gain a second, of each task's best offer (N, offers) when a second costs `price`."""
+def _at(price: float, gains: np.ndarray, costs: np.ndarray) -> Spent:
+    """Each task's best offer (N, offers) when a second costs `price`; as `way` the place of the offer."""
     profit = gains - price * costs
     best = profit.argmax(axis=1)
     rows = np.arange(len(best))
     worth = profit[rows, best] > 0.0
-    return np.where(worth, costs[rows, best], 0.0), np.where(worth, gains[rows, best] / costs[rows, best], 0.0)
+    cost, gain = costs[rows, best], gains[rows, best]
+    return Spent(np.where(worth, cost, 0.0), np.where(worth, gain / cost, 0.0), np.where(worth, best, 0))

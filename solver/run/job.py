@@ -84,6 +84,7 @@ def run_job(
     A stack that was short of memory after all is halved, down to single tasks. Any other error costs only the task it
     belongs to: the tasks of the stack are done one by one, and the row of each that succeeds says what had happened.
     What fails alone is reported in its row."""
+    config = config.at(job.zoom)
     begun = time.monotonic()
     end = None if job.seconds is None else begun + job.seconds
     slots = [_slots(task, job.copy, seed, config) for task in tasks]
@@ -202,7 +203,7 @@ def _answer(
                 pool.merge(fresh)
             else:
                 pools[index] = fresh
-                traces.append(trace(single, task, index, job.size, **rest))
+                traces.append(trace(single, task, index, job.size, zoom=job.zoom, **rest))
     steps, settled = max(adapted.steps[slot] for slot in good), all(adapted.settled[slot] for slot in good)
     for pool in pools:
         pool.steps, pool.settled = steps, settled
@@ -210,6 +211,7 @@ def _answer(
         "task": task.id,
         "copy": job.copy,
         "canvas": job.size,
+        "zoom": job.zoom,
         "steps": steps,
         "loss": round(sum(adapted.loss[slot] for slot in good) / len(good), 5),
         "settled": settled,

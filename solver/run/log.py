@@ -1,8 +1,8 @@
 """`log.jsonl`: what became of every copy of every task, one JSON object a line. This is its schema; the job writes it,
 and planner, dry run, evaluation and report read it.
 
-    {"task": "0a1d4ef5", "copy": 0, "canvas": 12, "steps": 180, "loss": 0.0031, "settled": true,
-     "adapt_seconds": 9.1, "predict_seconds": 1.2, "views": [64], "trace": [...],
+    {"task": "0a1d4ef5", "copy": 0, "canvas": 12, "zoom": 1, "steps": 180, "loss": 0.0031,
+     "settled": true, "adapt_seconds": 9.1, "predict_seconds": 1.2, "views": [64], "trace": [...],
      "start": 0, "worker": 1, "started": 12.5, "ended": 22.9}
     {"task": "1a2e2828", "copy": 0, "error": "FloatingPointError: the loss is not finite", "traceback": "Traceback ...",
      "start": 0, "worker": 0, "started": 12.5, "ended": 14.0}
@@ -30,6 +30,7 @@ class LogRow(Copy, total=False):
     """One row: either the facts of an answer, or "error" and, where an exception is behind it, "traceback"."""
 
     canvas: int  # side of the canvas in cells
+    zoom: int  # canvas cells that a grid cell was a side; absent in older logs, where it was 1
     steps: int  # fine-tuning steps taken
     loss: float  # mean loss at the end, in nats a cell of the supports
     settled: bool  # whether the supports were learned with margin, so that fine-tuning ended early

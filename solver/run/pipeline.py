@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from solver.device import compute_dtype, device_name, pick_device, worker_devices
-from solver.learn.canvas import task_canvas
 from solver.presets import SolveConfig
 from solver.run import record
 from solver.run.answers import Answers
+from solver.run.canvases import canvases
 from solver.run.folder import write_json
 from solver.run.job import Outcome, failure, run_job
 from solver.run.planner import Planner
@@ -22,7 +22,6 @@ from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Budget
 from solver.run.work import Means, Progress, Work
 from solver.run.workers import Report, Starter, Workers
-from solver.weights import checkpoint
 from submission.files import write_whole
 
 
@@ -47,8 +46,7 @@ def solve(
     what the user should know. `runner` does a job in a worker process.
     """
     tasks, cluster = work.tasks, means.cluster
-    only = checkpoint.model_for_tasks(config.weights).canvas
-    sizes = {task.id: task_canvas(task, only) for task in tasks}
+    seen = canvases(tasks, config)
     about = record.new_record(work, config, means.budget, seed)
     before = record.earlier(directory, about) if resume else []
     answers = Answers(directory, work.challenges, config.rule, out, keep=resume)
@@ -61,7 +59,7 @@ def solve(
         starters = cluster.starters(settings, tasks)
         machine = {"device": cluster.about.device, "dtype": cluster.about.dtype, "threads": None}
     inputs = {task.id: len(task.test_inputs) for task in tasks}
-    planner = Planner(sizes, config, Budget(means.budget), len(starters), inputs=inputs)
+    planner = Planner(seen.own, config, Budget(means.budget), len(starters), zoomed=seen.zoomed, inputs=inputs)
     if resume:
         log.restore(planner)
         say(record.resuming(directory, before, means.budget))

@@ -7,11 +7,13 @@ reported to it, no processes and no devices.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from solver.learn.canvas import ZOOM
 from solver.learn.predict import chunk_views
 from solver.presets import SolveConfig
-from solver.run.chance import Bid, spend
+from solver.run.chance import Bid, Way, chance, spend
 from solver.run.log import LogRow
 from solver.run.schedule import Budget, Job, Speeds
 
@@ -28,17 +30,22 @@ class _State:
 
     task_id: str
     size: int  # side of its canvas, in cells
+    zoomed: int | None = None  # the same of one on which it is zoomed; None where it is not to be
     copies: int = 0  # those begun
     running: bool = False  # whether a worker has it now
     answered: bool = False  # whether anything was heard of it, be it an error
     agreement: float = 0.0  # share of the views that gave its best candidate
     failures: int = 0  # copies that ended with an error
-    steps: int = 0  # those of its longest copy
+    reached: float = 0.0  # the best chance of its copies, see `solver.run.chance`
+
+    def side(self, zoom: int) -> int:
+        """Of its canvas at a zoom."""
+        return self.size if zoom == 1 else self.zoomed or 0
 
 
 class Planner:
-    """A `solver.run.schedule.Schedule` of tasks, given as `sizes`, task id -> canvas size, and `inputs`, task id ->
-    number of test inputs (where absent, 1).
+    """A `solver.run.schedule.Schedule` of tasks, given as `sizes`, task id -> canvas size, `zoomed`, the same for those
+    that may be zoomed, and `inputs`, task id -> number of test inputs (where absent, 1).
 
     Without a limit every task gets one copy, as long as it takes. With one:
 
@@ -46,7 +53,8 @@ class Planner:
       size gets twice the seconds), small canvases first.
     - *Then* a further copy, as long as it pays, for tasks whose best candidate has less than the share `config.agreed`
       of the views: the seconds that are left buy hits where those are cheapest (see `solver.run.chance`), which is on
-      small canvases first, and what a job leaves unused goes to those after it.
+      small canvases first, and zoomed where a task's seconds are enough for that; what a job leaves unused goes to
+      those after it.
     - Nothing starts that cannot end: a job is begun only if there is time for a step and for its views, at the speed
       measured so far. `margin` seconds are kept back for writing the answers.
     """
@@ -58,16 +66,19 @@ class Planner:
         budget: Budget,
         workers: int,
         *,
+        zoomed: Mapping[str, int] | None = None,
         inputs: dict[str, int] | None = None,
         margin: float = 2.0,
     ) -> None:
         self.config, self.budget, self.workers, self.margin = config, budget, workers, margin
-        self.states = {task_id: _State(task_id, sizes[task_id]) for task_id in sorted(sizes, key=sizes.__getitem__)}
+        large = zoomed or {}
+        ids = sorted(sizes, key=sizes.__getitem__)
+        self.states = {task_id: _State(task_id, sizes[task_id], large.get(task_id)) for task_id in ids}
         self.inputs, self.speeds = inputs or {}, Speeds()
         self.returned: list[Job] = []
         self.again = 0
         self._ends: dict[int, float] = {}
-        self._counts = Counter(sizes.values())
+        self._counts = Counter((1, size) for size in sizes.values()) + Counter((ZOOM, size) for size in large.values())
         self._total = sum(sizes.values())
 
     def known(self, task_id: str, copies: int, agreement: float) -> None:
@@ -85,7 +96,7 @@ class Planner:
         state.copies = max(state.copies, row["copy"] + 1)
         state.failures += "error" in row
         state.agreement = agreement
-        state.steps = max(state.steps, row.get("steps", 0))
+        state.reached = max(state.reached, float(chance(state.size, row.get("steps", 0), row.get("zoom", 1))))
         self.speeds.learn(row)
 
     @property
@@ -170,29 +181,40 @@ class Planner:
     def _bought(self, free: float) -> Job | None:
         """The further copies that pay most for their part of `free` worker seconds, as one stack."""
         states = self._unsure()
-        seconds, returns = spend([self._bid(state) for state in states], free, self.config.budget_steps)
+        bids = [self._bid(state) for state in states]
+        seconds, returns, way = spend(bids, free, self.config.budget_steps)
         if not seconds.any():
             return None
-        best = states[int(returns.argmax())]
-        alike = [n for n, s in enumerate(states) if seconds[n] and (s.size, s.copies) == (best.size, best.copies)]
+        kinds = []  # of copies: only such as are alike make a stack
+        for bid, state, number in zip(bids, states, way, strict=True):
+            zoom = bid.ways[number].zoom
+            kinds.append((zoom, state.side(zoom), state.copies))
+        best = kinds[int(returns.argmax())]
+        alike = [n for n, kind in enumerate(kinds) if seconds[n] and kind == best]
         alike = sorted(alike, key=lambda n: -returns[n])
-        alike = alike[: stack_size(self.config, best.size, self._counts[best.size], self.workers)]
-        return Job(tuple(states[n].task_id for n in alike), best.size, best.copies, float(seconds[alike].sum()))
+        zoom, size, copies = best
+        alike = alike[: stack_size(self.config, size, self._counts[zoom, size], self.workers)]
+        task_ids = tuple(states[n].task_id for n in alike)
+        return Job(task_ids, size, copies, float(seconds[alike].sum()), zoom=zoom)
 
     def _bid(self, state: _State) -> Bid:
         """What a further copy of a task would cost at the speed measured so far."""
-        step, view = (self.speeds.seconds(what, state.size) or 0.0 for what in ("step", "view"))
-        views = view * self.config.predict.views * self.inputs.get(state.task_id, 1)
-        # Of a job's seconds fine-tuning may take `adapt_share`, and so much must be there for it.
-        step = step or self._fair(Job((state.task_id,), state.size)) / self.config.budget_steps
-        return Bid(state.size, state.steps, state.copies, step / self.config.adapt_share, views)
+        ways = []
+        for zoom in (1, ZOOM)[: 1 + bool(state.zoomed)]:
+            size = state.side(zoom)
+            step, view = (self.speeds.seconds(what, size) or 0.0 for what in ("step", "view"))
+            views = view * self.config.predict.views * self.inputs.get(state.task_id, 1)
+            # Of a job's seconds fine-tuning may take `adapt_share`, and so much must be there for it.
+            step = step or self._fair(Job((state.task_id,), size)) / self.config.budget_steps
+            ways.append(Way(zoom, step / self.config.adapt_share, views))
+        return Bid(state.size, state.reached, state.copies, tuple(ways))
 
     def _job(self, states: list[_State], seconds: float | None, weight: float = 0.0) -> Job:
         """The first of these tasks and others like it as one stack, and their part of `seconds` by weight."""
         size, copy = states[0].size, states[0].copies
         # Without a budget stacks, and so rounding, must not depend on the number of workers.
         workers = 1 if self.budget.seconds is None else self.workers
-        full = stack_size(self.config, size, self._counts[size], workers)
+        full = stack_size(self.config, size, self._counts[1, size], workers)
         alike = [state.task_id for state in states if (state.size, state.copies) == (size, copy)][:full]
         part = None if seconds is None else seconds * size * len(alike) / weight
         return Job(tuple(alike), size, copy, part)

@@ -21,7 +21,7 @@ from solver.provenance import commit, versions
 from solver.run.work import Work
 from solver.weights import checkpoint
 
-MAY_CHANGE = {"weights", "stack", "adapt_share", "first_share", "agreed", "max_copies"}
+MAY_CHANGE = {"weights", "stack", "adapt_share", "first_share", "agreed", "max_copies", "zoom"}
 """Fields of a `SolveConfig` that a resumed run need not share with its beginning: they say how time and memory are
 shared out, not what a copy of a task is. (Weights are compared by their hash.)"""
 

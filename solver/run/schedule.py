@@ -69,11 +69,12 @@ class Speeds:
 class Job:
     """One copy each of some tasks, adapted as one stack."""
 
-    task_ids: tuple[str, ...]  # of one canvas size
+    task_ids: tuple[str, ...]  # of one canvas size, at this zoom
     size: int  # side of that canvas, in cells
     copy: int = 0  # number of the copy, the same for all of them
     seconds: float | None = None  # of wall time; None: as long as it takes
     tries: int = 0  # workers that died of it
+    zoom: int = 1  # canvas cells that a grid cell is a side
 
 
 class Schedule(Protocol):

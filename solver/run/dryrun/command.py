@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,10 +15,10 @@ import torch
 from solver import presets
 from solver.arc.tasks import Task, load_challenges
 from solver.device import pick_device, worker_devices
-from solver.learn.canvas import task_canvas
 from solver.options import SOLVING_WEIGHTS, Command, add_machine, duration
 from solver.plot import require_matplotlib
 from solver.presets import SolveConfig
+from solver.run.canvases import canvases
 from solver.run.dryrun import tables
 from solver.run.dryrun.machine import suppose
 from solver.run.dryrun.outlook import EASY, Outlook, assumed, like
@@ -28,7 +29,6 @@ from solver.run.dryrun.work import SimTask
 from solver.run.planner import stack_size
 from solver.run.read import Run, read_run
 from solver.text import format_duration
-from solver.weights import checkpoint
 
 
 def dry_run(
@@ -67,8 +67,9 @@ def dry_run(
         raise ValueError(f"{challenges}: holds no task")
     kind = "cuda" if machine_kind.gpu else where.type
     config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out)
-    only = checkpoint.model_for_tasks(config.weights).canvas
-    sizes = {task.id: task_canvas(task, only) for task in tasks}
+    if budget is None:
+        config = replace(config, zoom=False)  # one copy each, as it is
+    seen = canvases(tasks, config)
     earlier = None if run_as is None else read_run(run_as)
     lanes = _lanes(machine_kind, where, workers, len(tasks))
     deaths = sorted((Fault(*fault) for fault in faults), key=lambda fault: fault.seconds)
@@ -76,13 +77,16 @@ def dry_run(
         if fault.who not in ("parent", "worker", *(f"worker{n}" for n in range(lanes))):
             raise ValueError(f"--fault {fault.who}: is not parent, worker or one of worker0 to worker{lanes - 1}")
     sharing = 1 if budget is None else lanes
-    stacks = {size: stack_size(config, size, count, sharing) for size, count in Counter(sizes.values()).items()}
-    supposed = suppose(machine_kind, where, config, {t.id: (t, sizes[t.id]) for t in tasks}, stacks, lanes, earlier)
+    stacks: dict[int, int] = defaultdict(int)
+    for sides in (seen.own, seen.zoomed):
+        for size, count in Counter(sides.values()).items():
+            stacks[size] = max(stacks[size], stack_size(config, size, count, sharing))
+    supposed = suppose(machine_kind, where, config, seen.by_size(tasks), dict(stacks), lanes, earlier)
     machine = supposed.machine
-    outlooks = assumed(list(sizes), easy) if earlier is None else like(earlier, sizes)
+    outlooks = assumed(list(seen.own), easy) if earlier is None else like(earlier, seen.own)
     simulated = [
-        SimTask(task.id, sizes[task.id], len(task.test_inputs), _slots(task, config), outlooks[task.id])
-        for task in tasks
+        SimTask(t.id, seen.own[t.id], len(t.test_inputs), _slots(t, config), outlooks[t.id], seen.zoomed.get(t.id))
+        for t in tasks
     ]
     ready = time.monotonic()
     result = Simulation(simulated, config, machine, lanes, budget).run(deaths)
@@ -101,7 +105,7 @@ def dry_run(
         "",
         tables.by_copy(result),
         "",
-        tables.by_size(result, machine, sizes, stacks, supposed.bytes),
+        tables.by_size(result, machine, seen.own, stacks, supposed.bytes),
         "",
         f"{svg}: the picture; measured in {ready - begun:.1f} s, simulated in {done - ready:.1f} s",
     ]

@@ -40,13 +40,13 @@ def suppose(
     profile: Profile,
     where: torch.device,
     config: SolveConfig,
-    tasks: dict[str, tuple[Task, int]],
+    tasks: dict[int, list[Task]],
     stacks: dict[int, int],
     lanes: int,
     earlier: Run | None,
 ) -> Supposed:
-    """`where`: the device here. `tasks`: each with its canvas size. `stacks`: tasks of a full stack by canvas size.
-    `lanes`: workers. The speeds of an `earlier` run are taken if it was run on such devices."""
+    """`where`: the device here. `tasks`: those that may be seen on a canvas, by its size. `stacks`: tasks of a full
+    stack by canvas size. `lanes`: workers. The speeds of an `earlier` run are taken if it was run on such devices."""
     network = checkpoint.load(config.weights, loops=config.loops)
     bytes, fits = _memory(profile, where, network, config, stacks)
     head = f"profile         {profile.name} ({profile.text}): {lanes} worker{'s'[: lanes > 1]}"
@@ -56,7 +56,7 @@ def suppose(
         if profile.devices is not None:
             said.append("                ESTIMATE: each of its devices is taken to be as fast as that run's")
         return Supposed(machine, bytes, said)
-    typical = {size: _middle_first([task for task, side in tasks.values() if side == size]) for size in stacks}
+    typical = {size: _middle_first(tasks[size]) for size in stacks}
     if profile.rate is not None:
         startup = measure({}, [WorkerSettings(config, 0, "cpu", 1)]).startup + CUDA_STARTUP
         size = min(stacks)
@@ -70,7 +70,7 @@ def suppose(
             f"{startup - CUDA_STARTUP:.1f} s measured here",
         ]
         return Supposed(Machine(found, startup, fits), bytes, said)
-    devices, threads = worker_devices(where, lanes, len(tasks))
+    devices, threads = worker_devices(where, lanes, lanes)
     if profile.devices is not None:
         devices, threads = ["cpu"] * min(lanes, cpu_count()), 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0

@@ -157,7 +157,8 @@ class Simulation:
         sizes = {task.id: task.size for task in self.tasks.values()}
         budget = Budget(self.budget, lambda: self.now, spent=self.now)
         inputs = {task.id: task.tests for task in self.tasks.values()}
-        planner = Planner(sizes, self.config, budget, self.count, inputs=inputs)
+        zoomed = {task.id: task.zoomed for task in self.tasks.values() if task.zoomed is not None}
+        planner = Planner(sizes, self.config, budget, self.count, zoomed=zoomed, inputs=inputs)
         copies: dict[str, int] = {}
         for row in self.result.rows:
             if "error" not in row:

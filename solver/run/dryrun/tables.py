@@ -49,32 +49,36 @@ def by_copy(result: Result) -> str:
         views = statistics.mean(sum(row["views"]) for row in rows)
         seconds = statistics.mean(row["adapt_seconds"] + row["predict_seconds"] for row in rows)
         span = f"{min(steps)} / {statistics.median(steps):.0f} / {max(steps)}"
-        lines.append((copy + 1, len(rows), span, f"{views:.0f}", seconds))
-    columns = ("copy", "tasks", "steps min / median / max", "views a task", "seconds a task")
+        zoomed = sum(row.get("zoom", 1) > 1 for row in rows)
+        lines.append((copy + 1, len(rows), zoomed, span, f"{views:.0f}", seconds))
+    columns = ("copy", "tasks", "zoomed", "steps min / median / max", "views a task", "seconds a task")
     return "\n".join(aligned(columns, lines))
 
 
 def by_size(
     result: Result, machine: Machine, sizes: dict[str, int], stacks: dict[int, int], bytes: dict[int, float] | None
 ) -> str:
-    """The canvases: step and view as a task's share of its stack's, over the whole run. `bytes`: of a stack."""
-    spent: dict[int, list[float]] = defaultdict(lambda: [0.0, 0, 0.0, 0])
+    """The canvases: step and view as a task's share of its stack's, over the whole run. `sizes`: of tasks that are not
+    zoomed. `bytes`: of a stack."""
+    spent: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0, 0.0, 0])
+    tasks = {(size, 1): {task_id for task_id, side in sizes.items() if side == size} for size in sizes.values()}
     for row in result.rows:
         if "error" not in row:
-            total = spent[row["canvas"]]
+            place = row["canvas"], row.get("zoom", 1)
+            tasks.setdefault(place, set()).add(row["task"])
+            total = spent[place]
             total[0] += row["adapt_seconds"]
             total[1] += row["steps"]
             total[2] += row["predict_seconds"]
             total[3] += sum(row["views"])
     lines = []
-    for size in sorted(set(sizes.values())):
-        adapt, steps, predict, views = spent[size]
+    for (size, zoom), seen in sorted(tasks.items()):
+        adapt, steps, predict, views = spent[size, zoom]
         step, view = (1e3 * a / b if b else None for a, b in ((adapt, steps), (predict, views)))
         stack = min(stacks[size], machine.fits.get(size, stacks[size]))
-        count = sum(side == size for side in sizes.values())
         memory = f"{bytes[size] / GB:.1f} GB" if bytes else ""
         divided = f"(a stack of {stacks[size]} is divided)" if stack < stacks[size] else ""
-        lines.append((size, count, step, view, stack, memory, divided))
+        lines.append((f"{size}{', zoomed' * (zoom > 1)}", len(seen), step, view, stack, memory, divided))
     columns = ("canvas", "tasks", "ms a step", "ms a view", "stack", "memory, estimate" if bytes else "", "")
     return "\n".join(aligned(columns, lines, left=("",)))
 

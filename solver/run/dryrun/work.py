@@ -17,13 +17,15 @@ from solver.run.schedule import Job
 
 @dataclass(frozen=True)
 class SimTask:
-    """A task as far as time goes: canvas `size`, number of test inputs, `slots` (copies adapted at once)."""
+    """A task as far as time goes: canvas `size`, number of test inputs, `slots` (copies adapted at once), and the size
+    of the canvas on which it may be `zoomed`."""
 
     id: str
     size: int
     tests: int
     slots: int
     outlook: Outlook
+    zoomed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) ->
         until = None
         if job.seconds is not None:
             until = now + max(0.0, job.seconds - now) / (len(tasks) - index)
-        end, views = _predict(task, now, until, config, cost)
-        row: LogRow = {"task": task.id, "copy": job.copy, "canvas": job.size, "steps": steps[index]}
+        end, views = _predict(task, job.size, now, until, config, cost)
+        row: LogRow = {"task": task.id, "copy": job.copy, "canvas": job.size, "zoom": job.zoom}
+        row |= {"steps": steps[index]}
         row |= {"settled": settled[index], "views": views, "predict_seconds": end - now}
         row["adapt_seconds"] = adapted * task.slots / sum(slots)
         rows.append(row)
@@ -97,9 +100,9 @@ def _adapt(job: Job, tasks: list[SimTask], config: SolveConfig, cost: Cost) -> t
 
 
 def _predict(
-    task: SimTask, now: float, until: float | None, config: SolveConfig, cost: Cost
+    task: SimTask, size: int, now: float, until: float | None, config: SolveConfig, cost: Cost
 ) -> tuple[float, list[int]]:
-    """When the views of a task's test inputs are done, and how many each has got."""
+    """When the views of a task's test inputs are done, on canvases of `size`, and how many each has got."""
     views = max(8, config.predict.views // task.slots)
     counts = [0] * task.tests
     for turn in range(task.slots):
@@ -110,7 +113,7 @@ def _predict(
                 deadline = now + max(0.0, until - now) / shares
             seen = chunks = 0
             while seen < views and not (seen and deadline is not None and now >= deadline):
-                part = min(chunk_views(config.predict.chunk, task.size), views - seen)
+                part = min(chunk_views(config.predict.chunk, size), views - seen)
                 now += cost.chunk + part * cost.view
                 seen, chunks = seen + part, chunks + 1
             candidates = min(config.predict.scored, max(1.0, task.outlook.candidates * seen))

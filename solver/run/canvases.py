@@ -1,0 +1,39 @@
+"""On which canvases the tasks of a run are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from solver.arc.tasks import Task
+from solver.learn.canvas import ZOOM, task_canvas, zoomed_canvas
+from solver.presets import SolveConfig
+from solver.weights import checkpoint
+
+
+@dataclass(frozen=True)
+class Canvases:
+    """By task id: the side of its `own` canvas, in cells, and of the one on which it is `zoomed`, for those that may
+    be."""
+
+    own: dict[str, int]
+    zoomed: dict[str, int]
+
+    def by_size(self, tasks: Sequence[Task]) -> dict[int, list[Task]]:
+        """For every canvas the tasks that may be seen on it, those whose own it is first."""
+        found: dict[int, list[Task]] = {}
+        for sides in (self.own, self.zoomed):
+            for task in tasks:
+                if (size := sides.get(task.id)) is not None:
+                    found.setdefault(size, []).append(task)
+        return found
+
+
+def canvases(tasks: Sequence[Task], config: SolveConfig) -> Canvases:
+    """Zoomed are the tasks that fit the largest canvas so, for weights whose patches are as large as a zoomed cell.
+    ValueError if the weights are for one canvas size and a task does not fit it."""
+    model = checkpoint.model_for_tasks(config.weights)
+    own = {task.id: task_canvas(task, model.canvas) for task in tasks}
+    if not config.zoom or model.canvas or model.patch != ZOOM:
+        return Canvases(own, {})
+    return Canvases(own, {task.id: size for task in tasks if (size := zoomed_canvas(task)) is not None})
