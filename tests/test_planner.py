@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from solver import presets
-from solver.run.chance import AGAIN, OFFERS, Bid, Way, chance, spend
+from solver.run.chance import AGAIN, ALIKE, OFFERS, Bid, Way, chance, spend
 from solver.run.log import LogRow
 from solver.run.planner import Planner
 from solver.run.schedule import Budget, Job
@@ -151,13 +151,16 @@ def test_seconds_are_spent_as_well_as_by_trying_everything():
         bids = [
             Bid(
                 int(size),
-                float(chance(size, had)),
-                int(copies),
-                tuple(Way(zoom, float(step * (zoom * size) ** 2), float(views)) for zoom in (1, 2)[:ways]),
+                tuple(
+                    Way(
+                        zoom, step * (zoom * size) ** 2, views, float(chance(size, had[zoom - 1], zoom)), copies // zoom
+                    )
+                    for zoom in (1, 2)[:ways]
+                ),
             )
             for size, had, copies, ways, step, views in zip(
                 rng.choice([8, 12, 16, 32], 3),
-                rng.integers(0, 200, 3),
+                rng.integers(0, 200, (3, 2)),
                 rng.integers(1, 4, 3),
                 rng.integers(1, 3, 3),
                 rng.uniform(1, 3, 3) * 1e-4,
@@ -181,9 +184,9 @@ def test_seconds_are_spent_as_well_as_by_trying_everything():
 
 def worth(bid, way, steps):
     """What a copy of so many steps is worth, as `spend` says in words."""
-    reached = chance(bid.size, steps, way.zoom)
-    again = AGAIN * reached / bid.copies**2 if reached >= bid.reached else 0.0
-    return max(0.0, reached - bid.reached) + again
+    reached, best = chance(bid.size, steps, way.zoom), max(way.reached for way in bid.ways)
+    votes = reached >= way.reached and reached >= ALIKE * best
+    return max(0.0, reached - best) + (AGAIN * reached / max(1, way.copies) ** 2 if votes else 0.0)
 
 
 def test_a_task_is_zoomed_once_there_is_time_for_it():

@@ -14,26 +14,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-HALF = {1: 25.0, 2: 25.0}
-"""By zoom: steps after which a task whose own canvas is 12 has half of the chance that it ever gets; more on larger
-canvases, with their area. From 64 held-out ARC-1 training tasks after 6 to 250 steps (lab log, 36), and zoomed (47)."""
+HALF = np.array([np.nan, 25.0, 10.0])
+"""By zoom, 1 or 2: steps after which a task whose own canvas is 12 has half of the chance that it ever gets; more on
+larger canvases, with their area. From 64 held-out ARC-1 training tasks after 6 to 250 steps (lab log, 36); zoomed, from
+48 of them (47)."""
 
-MOST = {1: 1.0, 2: 1.2}
-"""By zoom: the chance that a task ever gets, relative to the one without (lab log, 47)."""
+MOST = np.array([np.nan, 1.0, 1.1])
+"""By zoom, 1 or 2: the chance that a task ever gets, relative to the one without (lab log, 47)."""
 
 FALL = 2.0
 """Power of the task's own canvas size by which that chance falls: a quarter on one twice as large (lab log, 36)."""
 
 AGAIN = 0.1
 """Part of a copy's chance that a second copy that is as good adds by voting with it (lab log, 36); a third adds a
-quarter of that, a fourth a ninth."""
+quarter of that, a fourth a ninth. At another zoom it is counted anew."""
+
+ALIKE = 0.9
+"""A copy's vote adds that if its chance is such a part of the best at another zoom, and no less than at its own."""
 
 OFFERS = 2.0 ** np.arange(3, 15, 0.5)
 """Steps that are weighed against one another."""
 
 
-def chance(size: np.ndarray | float, steps: np.ndarray | float, zoom: int = 1) -> np.ndarray:
-    """Relative chance that a task whose own canvas is `size` is right after `steps` fine-tuning steps; broadcasts."""
+def chance(size: np.ndarray | float, steps: np.ndarray | float, zoom: np.ndarray | int = 1) -> np.ndarray:
+    """Relative chance that a task whose own canvas is `size` is right after `steps` fine-tuning steps, at a `zoom` of 1
+    or 2; broadcasts."""
     size, steps = np.asarray(size), np.asarray(steps)
     return np.asarray(MOST[zoom] * (8.0 / size) ** FALL * steps / (steps + HALF[zoom] * (size / 12.0) ** 2))
 
@@ -47,6 +52,10 @@ class Way(NamedTuple):
     step: float
     # seconds of its views, whatever the steps
     views: float
+    # the best chance of the copies so far at this zoom
+    reached: float
+    # copies so far at this zoom
+    copies: int
 
 
 @dataclass(frozen=True)
@@ -55,17 +64,13 @@ class Bid:
 
     # side of its own canvas, cells
     size: int
-    # the best chance of its copies so far
-    reached: float
-    # copies so far
-    copies: int
     # in which a further copy can be made
     ways: tuple[Way, ...]
 
 
 class Spent(NamedTuple):
     """By bid, each (N,): `seconds` for it, 0 where it is not worth it; `returns`, what each of them buys; and the
-    place of the `way` among the bid's, 0 where there is none."""
+    place of the `way` among the bid's."""
 
     seconds: np.ndarray
     returns: np.ndarray
@@ -78,13 +83,14 @@ def spend(bids: Sequence[Bid], seconds: float, limit: int) -> Spent:
         return Spent(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
     offers = np.minimum(OFFERS, limit)
     most = max(len(bid.ways) for bid in bids)
-    costs, gains = np.ones((len(bids), most, len(offers))), np.zeros((len(bids), most, len(offers)))
-    for row, bid in enumerate(bids):
-        for column, way in enumerate(bid.ways):
-            reached = chance(bid.size, offers, way.zoom)
-            costs[row, column] = offers * way.step + way.views
-            again = np.where(reached >= bid.reached, AGAIN * reached / bid.copies**2, 0.0)
-            gains[row, column] = np.maximum(reached - bid.reached, 0.0) + again
+    # (bids, ways, 1) each; a bid with fewer ways has its last one again, which is never preferred to itself.
+    ways = np.array([(bid.ways + bid.ways[-1:] * most)[:most] for bid in bids], dtype=np.float64)
+    zoom, step, views, own, copies = np.moveaxis(ways, -1, 0)[..., None]
+    size = np.array([bid.size for bid in bids], dtype=np.float64)[:, None, None]
+    reached, best = chance(size, offers, zoom.astype(np.int64)), own.max(axis=1, keepdims=True)
+    costs = offers * step + views
+    votes = reached >= np.maximum(own, ALIKE * best)
+    gains = np.maximum(reached - best, 0.0) + np.where(votes, AGAIN * reached / np.maximum(copies, 1.0) ** 2, 0.0)
     flat = gains.reshape(len(bids), -1), costs.reshape(len(bids), -1)
     low, high = 0.0, float((gains / costs).max())
     chosen = _at(0.0, *flat)
@@ -106,4 +112,4 @@ def _at(price: float, gains: np.ndarray, costs: np.ndarray) -> Spent:
     rows = np.arange(len(best))
     worth = profit[rows, best] > 0.0
     cost, gain = costs[rows, best], gains[rows, best]
-    return Spent(np.where(worth, cost, 0.0), np.where(worth, gain / cost, 0.0), np.where(worth, best, 0))
+    return Spent(np.where(worth, cost, 0.0), np.where(worth, gain / cost, 0.0), best)

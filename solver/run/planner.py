@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from solver.learn.canvas import ZOOM
 from solver.learn.predict import chunk_views
@@ -36,7 +36,8 @@ class _State:
     answered: bool = False  # whether anything was heard of it, be it an error
     agreement: float = 0.0  # share of the views that gave its best candidate
     failures: int = 0  # copies that ended with an error
-    reached: float = 0.0  # the best chance of its copies, see `solver.run.chance`
+    reached: dict[int, float] = field(default_factory=lambda: {1: 0.0, ZOOM: 0.0})  # by zoom: best chance of its copies
+    seen: Counter[int] = field(default_factory=Counter)  # by zoom: copies that ended well
 
     def side(self, zoom: int) -> int:
         """Of its canvas at a zoom."""
@@ -85,6 +86,7 @@ class Planner:
         """A task that an earlier, interrupted run has answered, with so many copies."""
         state = self.states[task_id]
         state.copies, state.answered, state.agreement = copies, True, agreement
+        state.seen[1] = copies  # as far as is known
 
     def heard(self, row: LogRow, agreement: float) -> None:
         """What became of one task's copy: its log row, and the agreement of all its copies' views now. `again` counts
@@ -96,7 +98,9 @@ class Planner:
         state.copies = max(state.copies, row["copy"] + 1)
         state.failures += "error" in row
         state.agreement = agreement
-        state.reached = max(state.reached, float(chance(state.size, row.get("steps", 0), row.get("zoom", 1))))
+        zoom = row.get("zoom", 1)
+        state.seen[zoom] += "error" not in row
+        state.reached[zoom] = max(state.reached[zoom], float(chance(state.size, row.get("steps", 0), zoom)))
         self.speeds.learn(row)
 
     @property
@@ -206,8 +210,8 @@ class Planner:
             views = view * self.config.predict.views * self.inputs.get(state.task_id, 1)
             # Of a job's seconds fine-tuning may take `adapt_share`, and so much must be there for it.
             step = step or self._fair(Job((state.task_id,), size)) / self.config.budget_steps
-            ways.append(Way(zoom, step / self.config.adapt_share, views))
-        return Bid(state.size, state.reached, state.copies, tuple(ways))
+            ways.append(Way(zoom, step / self.config.adapt_share, views, state.reached[zoom], state.seen[zoom]))
+        return Bid(state.size, tuple(ways))
 
     def _job(self, states: list[_State], seconds: float | None, weight: float = 0.0) -> Job:
         """The first of these tasks and others like it as one stack, and their part of `seconds` by weight."""
