@@ -36,8 +36,9 @@ class SolveConfig:
     max_copies: int = 64
     # with a budget, steps of a copy at most, in place of `adapt.steps`
     budget_steps: int = 1000
-    # with a budget, whether further copies may see a task zoomed, see `solver.run.planner`
-    zoom: bool = True
+    # with a budget, whether further copies may see a task zoomed, where its sides are 15 at most and the weights have
+    # patches of 2 x 2, see `solver.run.planner`
+    may_zoom: bool = True
 
     def at(self, zoom: int) -> SolveConfig:
         """The same for a copy that sees its task so many times as large."""

@@ -115,7 +115,8 @@ def test_without_a_budget_every_task_is_done_once_in_stacks_that_do_not_depend_o
 def test_a_job_that_comes_back_goes_first_and_a_known_task_only_later():
     clock = [0.0]
     planner = Planner(SIZES, CONFIG, Budget(100.0, lambda: clock[0]), 1)
-    planner.known("t0", 1, 0.5)
+    row: LogRow = {"task": "t0", "copy": 0, "canvas": 8, "steps": 10}
+    planner.known("t0", [row], 0.5)
     job = next_job(planner)
     assert job.task_ids != ("t0",)
     planner.idle(0)
@@ -187,6 +188,36 @@ def worth(bid, way, steps):
     reached, best = chance(bid.size, steps, way.zoom), max(way.reached for way in bid.ways)
     votes = reached >= way.reached and reached >= ALIKE * best
     return max(0.0, reached - best) + (AGAIN * reached / max(1, way.copies) ** 2 if votes else 0.0)
+
+
+def test_alike_bids_with_money_for_some_of_them_get_that_many():
+    bids = [Bid(12, (Way(1, 0.02, 1.0, 0.2, 1), Way(2, 0.06, 1.0, 0.0, 0)))] * 10
+    one = spend(bids[:1], 1e6, 1000)
+    for count in (1, 4, 9):
+        seconds = spend(bids, (count + 0.5) * one.seconds[0], 1000).seconds
+        assert sum(seconds) > count * one.seconds[0] - 1e-6
+
+
+def test_an_equal_share_of_equal_tasks_is_not_left_over():
+    clock, sizes = [0.0], {f"t{n}": 12 for n in range(48)}
+    for budget in (480.0, 2400.0):
+        clock[0] = 0.0
+        planner = Planner(sizes, CONFIG, Budget(budget, lambda: clock[0]), 2, zoomed=dict.fromkeys(sizes, 24))
+        simulate(planner, clock, step=0.04)
+        assert 0.95 * budget < clock[0] <= budget
+
+
+def test_what_an_earlier_start_has_zoomed_counts_as_that():
+    clock, sizes = [0.0], {f"t{n}": 12 for n in range(4)}
+    planner = Planner(sizes, CONFIG, Budget(100.0, lambda: clock[0]), 1, zoomed=dict.fromkeys(sizes, 24))
+    for task_id in sizes:
+        rows: list[LogRow] = [
+            {"task": task_id, "copy": 0, "canvas": 12, "zoom": 1, "steps": 30},
+            {"task": task_id, "copy": 1, "canvas": 24, "zoom": 2, "steps": 400},
+        ]
+        planner.known(task_id, rows, 0.3)
+    job = next_job(planner)
+    assert (job.copy, job.zoom, job.size) == (2, 1, 12)  # a second copy there has more to add
 
 
 def test_a_task_is_zoomed_once_there_is_time_for_it():

@@ -10,18 +10,20 @@ OUTGROWN = 3
 def merged(copies: Iterable[Pool]) -> Pool:
     """One pool of the pools of a test input, one per copy, in order; they stay as they were.
 
-    A copy that took less than 1 / OUTGROWN of the steps of the longest one is left out, unless it had settled:
-    it was a quick first answer, and its views would only add noise to those of a copy that was given time.
+    A copy that took less than 1 / OUTGROWN of the steps of the longest one at its zoom is left out, unless it had
+    settled: it was a quick first answer, and its views would only add noise to those of a copy that was given time.
     ValueError without any copy.
     """
     copies = list(copies)
     if not copies:
         raise ValueError("there is no pool to merge")
-    longest = max(pool.steps for pool in copies)
-    standing = [pool for pool in copies if pool.settled or OUTGROWN * pool.steps >= longest]
+    longest: dict[int, int] = {}
+    for pool in copies:
+        longest[pool.zoom] = max(pool.steps, longest.get(pool.zoom, 0))
+    standing = [pool for pool in copies if pool.settled or OUTGROWN * pool.steps >= longest[pool.zoom]]
     if len(standing) == 1:
         return standing[0]
-    whole = Pool(standing[0].steps, standing[0].settled)
+    whole = Pool(standing[0].steps, standing[0].settled, standing[0].zoom)
     whole.copies = 0
     for pool in standing:
         whole.merge(pool)

@@ -5,7 +5,7 @@
          "likelihoods": [[-40.25, 32]]}]}
 
 (without the line breaks). The pool's `views` counts every view cast; `copies` is above 1 where a copy stands for
-several networks (one per support left out, say), and `likelihoods` holds a [sum, views] of each. A candidate has a
+several networks (one per support left out, say), `zoom` is there where a copy saw its task so many times as large, and `likelihoods` holds a [sum, views] of each. A candidate has a
 `halt_sum` where the network says how sure it is. A grid is a list of digit strings, top row first. Candidates stand in
 the order they were first seen. Where the answers of several solvers were put together, a pool may have `"sure": true`
 and a candidate `"opinions": {"solver": weight}` (`voting.opinions`). A later line replaces an earlier one for the same
@@ -81,12 +81,13 @@ def pool_record(task_id: str, test_index: int, copy: int, pool: Pool) -> dict[st
     ]
     record: dict[str, Any] = {"task": task_id, "test": int(test_index), "copy": int(copy)}
     record |= {"steps": pool.steps, "settled": pool.settled, "copies": pool.copies, "views": pool.total_views}
+    record |= {"zoom": pool.zoom} if pool.zoom > 1 else {}
     return record | ({"sure": True} if pool.sure else {}) | {"candidates": candidates}
 
 
 def parse_pool(record: Any) -> tuple[Key, int, Pool]:
     """(task_id, test_index), copy and pool of a record; KeyError, TypeError or ValueError if it is none."""
-    pool = Pool(int(record["steps"]), bool(record["settled"]))
+    pool = Pool(int(record["steps"]), bool(record["settled"]), int(record.get("zoom", 1)))
     pool.total_views, pool.copies = int(record["views"]), int(record["copies"])
     pool.sure = bool(record.get("sure", False))
     for entry in record["candidates"]:

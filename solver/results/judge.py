@@ -10,7 +10,7 @@ import numpy as np
 
 from solver.arc.expected import size_rule
 from solver.arc.tasks import Grid
-from solver.run.log import LogRow
+from solver.run.log import LogRow, own_canvas
 from solver.run.read import Run
 from voting import Pool
 
@@ -86,11 +86,10 @@ def results(run: Run) -> list[TaskResult]:
         # A task that could not be read may have fewer readable tests than outputs; the rest are misses.
         answers = [_judge(pair, run.pool(task_id, i), truth[i]) for i, pair in enumerate(pairs)]
         answers += [Answer(0, False, False, True)] * (len(truth) - len(pairs))
-        canvases = [row["canvas"] for row in run.log.get(task_id, ()) if "canvas" in row]
         found.append(
             TaskResult(
                 id=task_id,
-                canvas=canvases[-1] if canvases else None,
+                canvas=own_canvas(run.log.get(task_id, ())),
                 size_rule=size_rule(task) if task else UNKNOWN,
                 supports=len(task.support) if task else 0,
                 answers=tuple(answers),

@@ -23,7 +23,7 @@ from solver.provenance import commit, versions
 from solver.results.evaluate import evaluate, format_evaluation
 from solver.run.answers import learned
 from solver.run.folder import new_directory, write_json
-from solver.run.log import LogRow, append_row
+from solver.run.log import LogRow, append_row, own_canvas
 from solver.run.read import Run, read_run
 from solver.run.record import now
 from solver.text import aligned
@@ -196,9 +196,9 @@ def _row(runs: Sequence[Run], task_id: str) -> LogRow:
     """The log row of a task: what our runs did on it in all."""
     row: LogRow = {"task": task_id, "copy": 0, "start": 0}
     rows = [row for run in runs for row in run.log.get(task_id, ()) if "error" not in row]
-    if rows:
+    if (canvas := own_canvas(rows)) is not None:
         row |= {
-            "canvas": rows[0]["canvas"],
+            "canvas": canvas,
             "steps": sum(row["steps"] for row in rows),
             "loss": min(row["loss"] for row in rows),
             "settled": any(row["settled"] for row in rows),

@@ -9,7 +9,7 @@ from pathlib import Path
 from solver.arc.tasks import Grid, load_solutions
 from solver.errors import shows_tracebacks
 from solver.progress import ProgressBar
-from solver.run.log import LogRow, read_log
+from solver.run.log import LogRow, own_canvas, read_log
 from solver.run.work import Progress
 from solver.text import aligned, format_duration
 from submission.document import read
@@ -58,7 +58,7 @@ def run_table(directory: Path) -> str:
             result = ("miss", "hit by attempt 1", "hit by attempt 2")[hits[task_id][index]] if task_id in hits else ""
             votes = _votes(pools.get((task_id, index)), pair)
             loss = f"{good[-1]['loss']:.3f}"
-            rows.append((task_id, good[-1]["canvas"], len(good), steps, float(seconds), loss, votes, result))
+            rows.append((task_id, own_canvas(good), len(good), steps, float(seconds), loss, votes, result))
     columns = ("task", "canvas", "copies", "steps", "seconds", "loss", "votes", "result")
     return "\n".join([*aligned(columns, rows, left=("task", "votes", "result")), *failures])
 

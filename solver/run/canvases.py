@@ -20,12 +20,10 @@ class Canvases:
     zoomed: dict[str, int]
 
     def by_size(self, tasks: Sequence[Task]) -> dict[int, list[Task]]:
-        """For every canvas the tasks that may be seen on it, those whose own it is first."""
-        found: dict[int, list[Task]] = {}
-        for sides in (self.own, self.zoomed):
-            for task in tasks:
-                if (size := sides.get(task.id)) is not None:
-                    found.setdefault(size, []).append(task)
+        """For every canvas the tasks whose own it is, or where there is none those that may be zoomed to it."""
+        found = {size: [task for task in tasks if self.own[task.id] == size] for size in self.own.values()}
+        for size in set(self.zoomed.values()) - set(found):
+            found[size] = [task for task in tasks if self.zoomed.get(task.id) == size]
         return found
 
 
@@ -34,6 +32,6 @@ def canvases(tasks: Sequence[Task], config: SolveConfig) -> Canvases:
     ValueError if the weights are for one canvas size and a task does not fit it."""
     model = checkpoint.model_for_tasks(config.weights)
     own = {task.id: task_canvas(task, model.canvas) for task in tasks}
-    if not config.zoom or model.canvas or model.patch != ZOOM:
+    if not config.may_zoom or model.canvas or model.patch != ZOOM:
         return Canvases(own, {})
     return Canvases(own, {task.id: size for task in tasks if (size := zoomed_canvas(task)) is not None})

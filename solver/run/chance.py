@@ -27,9 +27,9 @@ FALL = 2.0
 
 AGAIN = 0.1
 """Part of a copy's chance that a second copy that is as good adds by voting with it (lab log, 36); a third adds a
-quarter of that, a fourth a ninth. At another zoom it is counted anew."""
+quarter of that, a fourth a ninth. At another zoom it is counted anew, and the first copy there counts as a second."""
 
-ALIKE = 0.9
+ALIKE = 0.8
 """A copy's vote adds that if its chance is such a part of the best at another zoom, and no less than at its own."""
 
 OFFERS = 2.0 ** np.arange(3, 15, 0.5)
@@ -93,23 +93,40 @@ def spend(bids: Sequence[Bid], seconds: float, limit: int) -> Spent:
     gains = np.maximum(reached - best, 0.0) + np.where(votes, AGAIN * reached / np.maximum(copies, 1.0) ** 2, 0.0)
     flat = gains.reshape(len(bids), -1), costs.reshape(len(bids), -1)
     low, high = 0.0, float((gains / costs).max())
-    chosen = _at(0.0, *flat)
-    if chosen.seconds.sum() > seconds:
+    chosen = cheap = _best(0.0, *flat)
+    if cheap[1].sum() > seconds:
         for _ in range(40):
             middle = (low + high) / 2
-            if _at(middle, *flat).seconds.sum() > seconds:
-                low = middle
+            if (found := _best(middle, *flat))[1].sum() > seconds:
+                low, cheap = middle, found
             else:
                 high = middle
-        chosen = _at(high, *flat)
-    return chosen._replace(way=chosen.way // len(offers))
+        chosen = _filled(_best(high, *flat), cheap, seconds)
+    offer, cost, gain = chosen
+    return Spent(cost, np.divide(gain, cost, out=np.zeros_like(gain), where=cost > 0.0), offer // len(offers))
 
 
-def _at(price: float, gains: np.ndarray, costs: np.ndarray) -> Spent:
-    """Each task's best offer (N, offers) when a second costs `price`; as `way` the place of the offer."""
+Chosen = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The place of an offer of every bid, its cost and its gain, each (N,); both are 0 where it is not taken."""
+
+
+def _best(price: float, gains: np.ndarray, costs: np.ndarray) -> Chosen:
+    """Each bid's best offer of (N, offers) when a second costs `price`."""
     profit = gains - price * costs
     best = profit.argmax(axis=1)
     rows = np.arange(len(best))
     worth = profit[rows, best] > 0.0
-    cost, gain = costs[rows, best], gains[rows, best]
-    return Spent(np.where(worth, cost, 0.0), np.where(worth, gain / cost, 0.0), best)
+    return best, np.where(worth, costs[rows, best], 0.0), np.where(worth, gains[rows, best], 0.0)
+
+
+def _filled(dear: Chosen, cheap: Chosen, seconds: float) -> Chosen:
+    """What is chosen when a second is just too dear to spend them all, and of what is chosen when it is just cheap
+    enough as much as there is room for. Where many bids are alike that is nearly everything."""
+    offer, cost, gain = (values.copy() for values in dear)
+    room = seconds - cost.sum()
+    returns = np.divide(cheap[2], cheap[1], out=np.zeros_like(gain), where=cheap[1] > 0.0)
+    for bid in np.argsort(-returns, kind="stable"):
+        if 0.0 < (more := cheap[1][bid] - cost[bid]) <= room:
+            offer[bid], cost[bid], gain[bid] = (values[bid] for values in cheap)
+            room -= more
+    return offer, cost, gain

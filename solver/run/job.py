@@ -206,7 +206,7 @@ def _answer(
                 traces.append(trace(single, task, index, job.size, zoom=job.zoom, **rest))
     steps, settled = max(adapted.steps[slot] for slot in good), all(adapted.settled[slot] for slot in good)
     for pool in pools:
-        pool.steps, pool.settled = steps, settled
+        pool.steps, pool.settled, pool.zoom = steps, settled, job.zoom
     row: LogRow = {
         "task": task.id,
         "copy": job.copy,

@@ -13,6 +13,7 @@ succeed in a later one. `voting.lines` says how such files are written and what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -47,6 +48,12 @@ class LogRow(Copy, total=False):
     worker: int  # number of the worker that did it; this and the next two are absent where none was asked
     started: float  # when its job began, in seconds from the start that it belongs to
     ended: float  # when its job ended, on the same clock
+
+
+def own_canvas(rows: Sequence[LogRow]) -> int | None:
+    """The side of a task's own canvas, that of its first good copy which was not zoomed; None without a good copy."""
+    good = sorted((row.get("zoom", 1), row["copy"], row["canvas"]) for row in rows if "error" not in row)
+    return good[0][2] if good else None
 
 
 def append_row(path: Path, row: LogRow) -> None:

@@ -7,7 +7,7 @@ reported to it, no processes and no devices.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from solver.learn.canvas import ZOOM
@@ -39,9 +39,20 @@ class _State:
     reached: dict[int, float] = field(default_factory=lambda: {1: 0.0, ZOOM: 0.0})  # by zoom: best chance of its copies
     seen: Counter[int] = field(default_factory=Counter)  # by zoom: copies that ended well
 
-    def side(self, zoom: int) -> int:
-        """Of its canvas at a zoom."""
-        return self.size if zoom == 1 else self.zoomed or 0
+    @property
+    def canvases(self) -> dict[int, int]:
+        """The sides of its canvases, by zoom."""
+        return {1: self.size} | ({} if self.zoomed is None else {ZOOM: self.zoomed})
+
+    def take(self, row: LogRow) -> None:
+        """What a copy's log row says of it."""
+        self.copies = max(self.copies, row["copy"] + 1)
+        if "error" in row:
+            self.failures += 1
+            return
+        zoom = row.get("zoom", 1)
+        self.seen[zoom] += 1
+        self.reached[zoom] = max(self.reached[zoom], float(chance(self.size, row["steps"], zoom)))
 
 
 class Planner:
@@ -82,11 +93,13 @@ class Planner:
         self._counts = Counter((1, size) for size in sizes.values()) + Counter((ZOOM, size) for size in large.values())
         self._total = sum(sizes.values())
 
-    def known(self, task_id: str, copies: int, agreement: float) -> None:
-        """A task that an earlier, interrupted run has answered, with so many copies."""
+    def known(self, task_id: str, rows: Sequence[LogRow], agreement: float) -> None:
+        """A task that an earlier, interrupted run has answered: the log rows of those copies, of whose speed nothing is
+        taken over, for that may have been another machine."""
         state = self.states[task_id]
-        state.copies, state.answered, state.agreement = copies, True, agreement
-        state.seen[1] = copies  # as far as is known
+        state.answered, state.agreement = True, agreement
+        for row in rows:
+            state.take(row)
 
     def heard(self, row: LogRow, agreement: float) -> None:
         """What became of one task's copy: its log row, and the agreement of all its copies' views now. `again` counts
@@ -95,12 +108,8 @@ class Planner:
             return
         self.again += state.answered
         state.running, state.answered = False, True
-        state.copies = max(state.copies, row["copy"] + 1)
-        state.failures += "error" in row
         state.agreement = agreement
-        zoom = row.get("zoom", 1)
-        state.seen[zoom] += "error" not in row
-        state.reached[zoom] = max(state.reached[zoom], float(chance(state.size, row.get("steps", 0), zoom)))
+        state.take(row)
         self.speeds.learn(row)
 
     @property
@@ -192,7 +201,7 @@ class Planner:
         kinds = []  # of copies: only such as are alike make a stack
         for bid, state, number in zip(bids, states, way, strict=True):
             zoom = bid.ways[number].zoom
-            kinds.append((zoom, state.side(zoom), state.copies))
+            kinds.append((zoom, state.canvases[zoom], state.copies))
         best = kinds[int(returns.argmax())]
         alike = [n for n, kind in enumerate(kinds) if seconds[n] and kind == best]
         alike = sorted(alike, key=lambda n: -returns[n])
@@ -204,12 +213,12 @@ class Planner:
     def _bid(self, state: _State) -> Bid:
         """What a further copy of a task would cost at the speed measured so far."""
         ways = []
-        for zoom in (1, ZOOM)[: 1 + bool(state.zoomed)]:
-            size = state.side(zoom)
+        for zoom, size in state.canvases.items():
             step, view = (self.speeds.seconds(what, size) or 0.0 for what in ("step", "view"))
             views = view * self.config.predict.views * self.inputs.get(state.task_id, 1)
             # Of a job's seconds fine-tuning may take `adapt_share`, and so much must be there for it.
-            step = step or self._fair(Job((state.task_id,), size)) / self.config.budget_steps
+            fair = self._fair(Job((state.task_id,), state.size)) * (size / state.size) ** 2
+            step = step or fair / self.config.budget_steps
             ways.append(Way(zoom, step / self.config.adapt_share, views, state.reached[zoom], state.seen[zoom]))
         return Bid(state.size, tuple(ways))
 

@@ -21,9 +21,9 @@ from solver.provenance import commit, versions
 from solver.run.work import Work
 from solver.weights import checkpoint
 
-MAY_CHANGE = {"weights", "stack", "adapt_share", "first_share", "agreed", "max_copies", "zoom"}
+MAY_CHANGE = {"weights", "stack", "adapt_share", "first_share", "agreed", "max_copies", "may_zoom"}
 """Fields of a `SolveConfig` that a resumed run need not share with its beginning: they say how time and memory are
-shared out, not what a copy of a task is. (Weights are compared by their hash.)"""
+shared out, not what a first copy of a task is. (Weights are compared by their hash.)"""
 
 
 class Start(TypedDict, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from solver import presets
 from solver.arc.tasks import Task, load_challenges
 from solver.device import pick_device, worker_devices
+from solver.learn.canvas import ZOOM
 from solver.options import SOLVING_WEIGHTS, Command, add_machine, duration
 from solver.plot import require_matplotlib
 from solver.presets import SolveConfig
@@ -68,7 +69,7 @@ def dry_run(
     kind = "cuda" if machine_kind.gpu else where.type
     config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out)
     if budget is None:
-        config = replace(config, zoom=False)  # one copy each, as it is
+        config = replace(config, may_zoom=False)  # one copy each, as it is
     seen = canvases(tasks, config)
     earlier = None if run_as is None else read_run(run_as)
     lanes = _lanes(machine_kind, where, workers, len(tasks))
@@ -77,11 +78,13 @@ def dry_run(
         if fault.who not in ("parent", "worker", *(f"worker{n}" for n in range(lanes))):
             raise ValueError(f"--fault {fault.who}: is not parent, worker or one of worker0 to worker{lanes - 1}")
     sharing = 1 if budget is None else lanes
-    stacks: dict[int, int] = defaultdict(int)
-    for sides in (seen.own, seen.zoomed):
-        for size, count in Counter(sides.values()).items():
-            stacks[size] = max(stacks[size], stack_size(config, size, count, sharing))
-    supposed = suppose(machine_kind, where, config, seen.by_size(tasks), dict(stacks), lanes, earlier)
+    stacks = {
+        (size, zoom): stack_size(config, size, count, sharing)
+        for zoom, sides in ((1, seen.own), (ZOOM, seen.zoomed))
+        for size, count in Counter(sides.values()).items()
+    }
+    largest = {size: max(stacks.get((size, 1), 0), stacks.get((size, ZOOM), 0)) for size, _ in stacks}
+    supposed = suppose(machine_kind, where, config, seen.by_size(tasks), largest, lanes, earlier)
     machine = supposed.machine
     outlooks = assumed(list(seen.own), easy) if earlier is None else like(earlier, seen.own)
     simulated = [

@@ -36,7 +36,8 @@ def like(run: Run, sizes: dict[str, int]) -> dict[str, Outlook]:
     its id decides. ValueError if the run has answered nothing."""
     seen: dict[int, list[Outlook]] = {}
     for task_id, rows in sorted(run.log.items()):
-        first = next((row for row in rows if "error" not in row), None)
+        good = sorted((row for row in rows if "error" not in row), key=lambda row: (row.get("zoom", 1), row["copy"]))
+        first = good[0] if good else None
         pools = [pool for (solved, _), pool in sorted(run.pools.items()) if solved == task_id and len(pool)]
         if first is None or not pools:
             continue

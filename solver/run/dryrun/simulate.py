@@ -159,12 +159,12 @@ class Simulation:
         inputs = {task.id: task.tests for task in self.tasks.values()}
         zoomed = {task.id: task.zoomed for task in self.tasks.values() if task.zoomed is not None}
         planner = Planner(sizes, self.config, budget, self.count, zoomed=zoomed, inputs=inputs)
-        copies: dict[str, int] = {}
+        rows: dict[str, list[LogRow]] = {}
         for row in self.result.rows:
             if "error" not in row:
-                copies[row["task"]] = max(copies.get(row["task"], 0), row["copy"] + 1)
-        for task_id, count in copies.items():
-            planner.known(task_id, count, self.tasks[task_id].outlook.agreement)
+                rows.setdefault(row["task"], []).append(row)
+        for task_id, known in rows.items():
+            planner.known(task_id, known, self.tasks[task_id].outlook.agreement)
         return planner
 
     def _work(self, planner: Planner) -> None:

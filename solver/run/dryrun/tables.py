@@ -56,10 +56,14 @@ def by_copy(result: Result) -> str:
 
 
 def by_size(
-    result: Result, machine: Machine, sizes: dict[str, int], stacks: dict[int, int], bytes: dict[int, float] | None
+    result: Result,
+    machine: Machine,
+    sizes: dict[str, int],
+    stacks: dict[tuple[int, int], int],
+    bytes: dict[int, float] | None,
 ) -> str:
-    """The canvases: step and view as a task's share of its stack's, over the whole run. `sizes`: of tasks that are not
-    zoomed. `bytes`: of a stack."""
+    """The canvases: step and view as a task's share of its stack's, over the whole run. `sizes`: every
+    task's own. `stacks`: tasks of a full one, by canvas size and zoom. `bytes`: of the largest stack of a size."""
     spent: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0, 0.0, 0])
     tasks = {(size, 1): {task_id for task_id, side in sizes.items() if side == size} for size in sizes.values()}
     for row in result.rows:
@@ -75,9 +79,10 @@ def by_size(
     for (size, zoom), seen in sorted(tasks.items()):
         adapt, steps, predict, views = spent[size, zoom]
         step, view = (1e3 * a / b if b else None for a, b in ((adapt, steps), (predict, views)))
-        stack = min(stacks[size], machine.fits.get(size, stacks[size]))
-        memory = f"{bytes[size] / GB:.1f} GB" if bytes else ""
-        divided = f"(a stack of {stacks[size]} is divided)" if stack < stacks[size] else ""
+        full, largest = stacks[size, zoom], max(stack for (side, _), stack in stacks.items() if side == size)
+        stack, most = (min(count, machine.fits.get(size, count)) for count in (full, largest))
+        memory = f"{bytes[size] * stack / most / GB:.1f} GB" if bytes else ""
+        divided = f"(a stack of {full} is divided)" if stack < full else ""
         lines.append((f"{size}{', zoomed' * (zoom > 1)}", len(seen), step, view, stack, memory, divided))
     columns = ("canvas", "tasks", "ms a step", "ms a view", "stack", "memory, estimate" if bytes else "", "")
     return "\n".join(aligned(columns, lines, left=("",)))
