@@ -39,8 +39,7 @@ class Augmentation:
     recolor: bool = True  # pairs are recoloured
     move: bool = True  # pairs are placed anywhere on the canvas, not at its top left
     viewed: float = 1.0  # share of the draws that are turned and recoloured; the others are seen as they are
-    zoom: int = 1  # canvas cells that a grid cell is a side at least, see `solver.learn.canvas`
-    zoomed: float = 1.0  # share of the draws that are zoomed, if there is room
+    zoom: int = 1  # canvas cells that a grid cell is a side at least, where there is room; see `solver.learn.canvas`
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,8 @@ def draw_plan(
     height = torch.maximum(pairs.inputs.height[which], pairs.outputs.height[which])
     width = torch.maximum(pairs.inputs.width[which], pairs.outputs.width[which])
     height, width = view_size(views.elements, height, width)
-    zoom: torch.Tensor | int = 1
-    if augmentation.zoom > 1:
-        room = (torch.maximum(height, width) + 1) * augmentation.zoom <= size
-        chosen = torch.rand(len(which), generator=generator, device=device) < augmentation.zoomed
-        zoom = torch.where(room & chosen, augmentation.zoom, 1)
+    room = (torch.maximum(height, width) + 1) * augmentation.zoom <= size
+    zoom = torch.where(room, augmentation.zoom, 1)
     place = random_placement(
         height, width, size, generator, max_scale=augmentation.max_scale, move=augmentation.move, zoom=zoom
     )
