@@ -34,8 +34,9 @@ class SolveConfig:
     agreed: float = 0.9
     # copies of a task at most
     max_copies: int = 64
-    # with a budget, steps of a copy at most, in place of `adapt.steps`
-    budget_steps: int = 1000
+    # with a budget, steps of a copy at most, in place of `adapt.steps`: a longer one is worth less than a further one
+    # (lab log, 48)
+    budget_steps: int = 600
     # with a budget, whether further copies may see a task zoomed, where its sides are 15 at most and the weights have
     # patches of 2 x 2, see `solver.run.planner`
     may_zoom: bool = True
@@ -81,5 +82,6 @@ def gpu() -> SolveConfig:
         weights="small",
         stack=32,
         adapt=AdaptConfig(steps=400, batch=16),
+        budget_steps=1000,
         predict=PredictConfig(views=256, chunk=64),
     )

@@ -60,6 +60,16 @@ def test_the_budget_is_kept_and_the_first_round_is_early(config, workers, budget
     assert all(a[1] <= b[0] + 1e-9 for lane in lanes for a, b in itertools.pairwise(lane))
 
 
+def test_zoomed_copies_cost_what_their_canvas_does_and_come_after_the_first():
+    sixty = [replace(task, zoomed=24 if task.size == 12 else None) for task in tasks(60)]
+    result = Simulation(sixty, CPU, machine(), 2, 12000.0).run([Fault("parent", 6000.0)])
+    zoomed = [row for row in result.rows if row.get("zoom", 1) > 1]
+    assert {row["task"] for row in zoomed} == {t.id for t in sixty if t.zoomed and t.outlook is not EASY}
+    assert all(row["copy"] and row["canvas"] == 24 for row in zoomed)
+    assert min(row["adapt_seconds"] / row["steps"] for row in zoomed) > 0.9 * 0.06 * (24 / 16) ** 2
+    assert result.end > 0.95 * 12000.0
+
+
 def test_a_slow_device_gets_fewer_steps_and_not_a_late_end():
     plain, slow, slower = (Simulation(tasks(60), CPU, machine(f), 2, 2400.0).run() for f in (1.0, 2.0, 20.0))
     assert slow.end <= 2400.0
@@ -137,7 +147,7 @@ def test_a_job_does_what_its_seconds_allow():
     assert row["views"] == [32]  # the second chunk of 16 was begun in time
     assert seconds == pytest.approx(8.8 + 1.6)
     seconds, [row] = do(Job(("a",), 16, seconds=1000.0), one, CPU, box)
-    assert row["steps"] == 1000
+    assert row["steps"] == CPU.budget_steps
     stack = [SimTask(name, 16, 1, 1, outlook) for name, outlook in (("a", EASY), ("b", EASY), ("c", Outlook()))]
     _, rows = do(Job(("a", "b", "c"), 16, seconds=None), stack, CPU, box)
     assert [(row["steps"], row["settled"]) for row in rows] == [(60, True), (60, True), (300, False)]
@@ -176,6 +186,11 @@ def test_the_command_measures_simulates_and_draws(tmp_path, capsys):
     assert "fault           worker died at 30.0 s: lost" in out
     assert "parent at 2h00m: after the end" in out
     assert svg.read_text(encoding="utf-8").count("<svg") == 1
+    assert "; no task is zoomed" in out
+    assert main([*command, "--weights", "random:nano"]) == 0
+    out = capsys.readouterr().out
+    assert "3 of 3 tasks may be zoomed" in out
+    assert "12, zoomed" in out
     assert main([*command, "--fault", "worker7@1m"]) == 2
     assert "worker7" in capsys.readouterr().err
     assert main([*command, "--profile", "tpu"]) == 2

@@ -100,6 +100,7 @@ def dry_run(
     draw(result, lanes, budget, config.first_share, f"dry run of {what}, {machine_kind.name}", svg)
     parts = [
         f"dry run         {what}, {config.predict.views} views",
+        *([] if budget is None else [tables.share(budget, lanes, config, seen)]),
         *supposed.said,
         _guess(outlooks, easy, earlier),
         tables.verdict(result, config, budget, lanes, len(tasks)),

@@ -6,11 +6,19 @@ import statistics
 from collections import defaultdict
 
 from solver.presets import SolveConfig
+from solver.run.canvases import Canvases
 from solver.run.dryrun.simulate import Result
 from solver.run.dryrun.work import Machine
 from solver.text import aligned, format_duration
 
 GB = 1e9
+
+
+def share(budget: float, workers: int, config: SolveConfig, seen: Canvases) -> str:
+    """The line that says what a budget is for each task, and what a task's copies may be."""
+    zoomed = f"{len(seen.zoomed)} of {len(seen.own)} tasks may be zoomed" if seen.zoomed else "no task is zoomed"
+    text = f"a task          {budget * workers / len(seen.own):.1f} worker seconds in the mean, "
+    return text + f"copies of {config.budget_steps} steps at most; {zoomed}"
 
 
 def verdict(result: Result, config: SolveConfig, budget: float | None, workers: int, total: int) -> str:
