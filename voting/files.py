@@ -5,12 +5,13 @@
          "likelihoods": [[-40.25, 32]]}]}
 
 (without the line breaks). The pool's `views` counts every view cast; `copies` is above 1 where a copy stands for
-several networks (one per support left out, say), `zoom` is there where a copy saw its task so many times as large, and `likelihoods` holds a [sum, views] of each. A candidate has a
-`halt_sum` where the network says how sure it is. A grid is a list of digit strings, top row first. Candidates stand in
-the order they were first seen. Where the answers of several solvers were put together, a pool may have `"sure": true`
-and a candidate `"opinions": {"solver": weight}` (`voting.opinions`). A later line replaces an earlier one for the same
-task, test input and copy; `voting.lines` says how it is written and what a kill may leave. `load_pools` is the one
-function that reads the file for voting; it merges copies as `voting.copies` says.
+several networks (one per support left out, say), `zoom` is there where a copy saw its task so many times as large, and
+`likelihoods` holds a [sum, views] of each. A candidate has a `halt_sum` where the network says how sure it is. A grid
+is a list of digit strings, top row first. Candidates stand in the order they were first seen. Where the answers of
+several solvers were put together, a pool may have `"sure": true` and a candidate `"opinions": {"solver": weight}`
+(`voting.opinions`). A later line replaces an earlier one for the same task, test input and copy; `voting.lines` says
+how it is written and what a kill may leave. `load_pools` is the one function that reads the file for voting; it merges
+copies as `voting.copies` says.
 """
 
 import os
