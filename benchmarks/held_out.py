@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--loops", type=int, help="loop steps to run (default: as the weights were trained)")
     parser.add_argument("--copies", type=int, help="fine-tuned copies a task at most (default: the preset's)")
     parser.add_argument("--first-share", type=float, help="the first copies' share of the budget")
+    parser.add_argument("--plain", action="store_true", help="no copy sees its task zoomed")
     parser.add_argument("--seconds", type=float, default=20.0, help="worker seconds a task, on average")
     parser.add_argument("--limit", type=int, default=48)
     parser.add_argument("--skip", type=int, default=0)
@@ -55,6 +56,7 @@ def main() -> None:
             config = replace(preset, weights=weights, loops=arguments.loops)
             config = replace(config, max_copies=arguments.copies or config.max_copies)
             config = replace(config, first_share=arguments.first_share or config.first_share)
+            config = replace(config, may_zoom=config.may_zoom and not arguments.plain)
             config = replace(config, adapt=changed(config.adapt, recipe))
             config = replace(config, predict=changed(config.predict, arguments.predict))
             directory = new_directory(Path("runs"))
@@ -88,8 +90,9 @@ def _summary(directory: Path, tasks: list[Task], solutions: dict[str, list[Grid]
         for n, truth in enumerate(solutions[task.id])
     ]
     sizes = {row["canvas"] for row in rows}
+    zoomed = sum(row.get("zoom", 1) > 1 for row in rows)
     parts.append(f"in the pool {sum(found)}/{len(found)} outputs")
-    return ", ".join(parts) + f", {steps:.0f} steps, {settled} settled, canvases {sorted(sizes)}"
+    return ", ".join(parts) + f", {steps:.0f} steps, {settled} settled, {zoomed} zoomed, canvases {sorted(sizes)}"
 
 
 if __name__ == "__main__":
