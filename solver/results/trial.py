@@ -16,7 +16,7 @@ from solver.presets import SolveConfig
 from solver.results.evaluate import Evaluation, evaluate
 from solver.results.printing import SolvingBar
 from solver.run.folder import write_json
-from solver.run.log import LogRow, own_canvas, read_log
+from solver.run.log import LogRow, good_rows, own_canvas, read_log
 from solver.run.pipeline import solve
 from solver.run.read import read_run
 from solver.run.work import Means, Work
@@ -98,12 +98,12 @@ def standing(directory: Path) -> str:
     """How far an unfinished trial is, as text."""
     path = directory / "challenges.json"
     total = len(orjson.loads(path.read_bytes())) if path.exists() else 0
-    log, rows = read_log(directory / "log.jsonl"), answered(directory)
+    log = read_log(directory / "log.jsonl")
+    rows = good_rows(log)
     failed = {row["task"] for row in log} - set(rows)
     lines = [f"{len(rows)} of {total} tasks answered, {len(failed)} failed so far and to be tried again"]
     seconds: dict[int, list[float]] = {}
-    for task_id in rows:
-        good = [row for row in log if row["task"] == task_id and "error" not in row]
+    for good in rows.values():
         spent = sum(row["adapt_seconds"] + row["predict_seconds"] for row in good)
         seconds.setdefault(own_canvas(good) or 0, []).append(spent)
     table = [(canvas, len(spent), sum(spent) / len(spent)) for canvas, spent in sorted(seconds.items())]

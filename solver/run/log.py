@@ -13,7 +13,7 @@ succeed in a later one. `voting.lines` says how such files are written and what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -50,10 +50,26 @@ class LogRow(Copy, total=False):
     ended: float  # when its job ended, on the same clock
 
 
-def own_canvas(rows: Sequence[LogRow]) -> int | None:
-    """The side of a task's own canvas, that of its first good copy which was not zoomed; None without a good copy."""
-    good = sorted((row.get("zoom", 1), row["copy"], row["canvas"]) for row in rows if "error" not in row)
-    return good[0][2] if good else None
+def good_rows(rows: Iterable[LogRow]) -> dict[str, list[LogRow]]:
+    """The rows of copies that gave an answer, by task id."""
+    found: dict[str, list[LogRow]] = {}
+    for row in rows:
+        if "error" not in row:
+            found.setdefault(row["task"], []).append(row)
+    return found
+
+
+def plain_row(rows: Iterable[LogRow]) -> LogRow | None:
+    """Of a task's rows that of its first good copy which was not zoomed, or if all were of the first; None without a
+    good copy."""
+    good = [row for row in rows if "error" not in row]
+    return min(good, key=lambda row: (row.get("zoom", 1), row["copy"]), default=None)
+
+
+def own_canvas(rows: Iterable[LogRow]) -> int | None:
+    """The side of a task's own canvas, as its `plain_row` has it; None without a good copy."""
+    row = plain_row(rows)
+    return None if row is None else row["canvas"]
 
 
 def append_row(path: Path, row: LogRow) -> None:

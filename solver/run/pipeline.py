@@ -17,7 +17,7 @@ from solver.run.answers import Answers
 from solver.run.canvases import canvases
 from solver.run.folder import write_json
 from solver.run.job import Outcome, failure, run_job
-from solver.run.log import LogRow, read_log
+from solver.run.log import good_rows, read_log
 from solver.run.planner import Planner
 from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Budget
@@ -125,12 +125,9 @@ class _Log:
     def restore(self, planner: Planner) -> None:
         """Takes up what an earlier, interrupted run has answered; failed tasks count as not heard of."""
         self.answers.restore()
-        rows: dict[str, list[LogRow]] = {}
-        for row in read_log(self.answers.directory / "log.jsonl"):
-            if "error" not in row and row["task"] in planner.states:
-                rows.setdefault(row["task"], []).append(row)
-        for task_id, known in rows.items():
-            planner.known(task_id, known, self.answers.agreement(task_id))
+        for task_id, rows in good_rows(read_log(self.answers.directory / "log.jsonl")).items():
+            if task_id in planner.states:
+                planner.known(task_id, rows, self.answers.agreement(task_id))
 
     def _take(self, outcome: Outcome) -> None:
         self.answers.take(outcome, {**outcome.row, "start": self.start})

@@ -217,8 +217,9 @@ class Planner:
             step, view = (self.speeds.seconds(what, size) or 0.0 for what in ("step", "view"))
             views = view * self.config.predict.views * self.inputs.get(state.task_id, 1)
             # Of a job's seconds fine-tuning may take `adapt_share`, and so much must be there for it.
-            fair = self._fair(Job((state.task_id,), state.size)) * (size / state.size) ** 2
-            step = step or fair / self.config.budget_steps
+            if not step:
+                fair = self._fair(Job((state.task_id,), state.size)) * (size / state.size) ** 2
+                step = fair / self.config.budget_steps
             ways.append(Way(zoom, step / self.config.adapt_share, views, state.reached[zoom], state.seen[zoom]))
         return Bid(state.size, tuple(ways))
 

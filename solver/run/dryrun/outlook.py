@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from solver.run.log import plain_row
 from solver.run.read import Run
 from solver.seeds import stable_seed
 from voting import RULES
@@ -36,8 +37,7 @@ def like(run: Run, sizes: dict[str, int]) -> dict[str, Outlook]:
     its id decides. ValueError if the run has answered nothing."""
     seen: dict[int, list[Outlook]] = {}
     for task_id, rows in sorted(run.log.items()):
-        good = sorted((row for row in rows if "error" not in row), key=lambda row: (row.get("zoom", 1), row["copy"]))
-        first = good[0] if good else None
+        first = plain_row(rows)
         pools = [pool for (solved, _), pool in sorted(run.pools.items()) if solved == task_id and len(pool)]
         if first is None or not pools:
             continue

@@ -10,7 +10,7 @@ from typing import Any
 from solver.presets import SolveConfig
 from solver.run.dryrun.work import Machine, SimTask, do
 from solver.run.job import Outcome
-from solver.run.log import LogRow
+from solver.run.log import LogRow, good_rows
 from solver.run.planner import Planner
 from solver.run.process import READY, Ending
 from solver.run.schedule import Budget, Job
@@ -159,12 +159,8 @@ class Simulation:
         inputs = {task.id: task.tests for task in self.tasks.values()}
         zoomed = {task.id: task.zoomed for task in self.tasks.values() if task.zoomed is not None}
         planner = Planner(sizes, self.config, budget, self.count, zoomed=zoomed, inputs=inputs)
-        rows: dict[str, list[LogRow]] = {}
-        for row in self.result.rows:
-            if "error" not in row:
-                rows.setdefault(row["task"], []).append(row)
-        for task_id, known in rows.items():
-            planner.known(task_id, known, self.tasks[task_id].outlook.agreement)
+        for task_id, rows in good_rows(self.result.rows).items():
+            planner.known(task_id, rows, self.tasks[task_id].outlook.agreement)
         return planner
 
     def _work(self, planner: Planner) -> None:
