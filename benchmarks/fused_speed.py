@@ -27,8 +27,8 @@ from solver.learn.batches import Slot
 from solver.learn.canvas import choose_size
 from solver.learn.predict import predict
 from solver.model import fused, unstack
+from solver.model.flops import forward_flops
 from solver.presets import cpu
-from solver.run.dryrun.costs import forward_flops
 from solver.training.muon import Muon
 from solver.training.presets import nano
 from solver.training.pretrain import Trainer

@@ -17,7 +17,7 @@ import torch
 
 from solver.device import pick_device, prepare, training_dtype
 from solver.model import MODELS
-from solver.run.dryrun.costs import forward_flops
+from solver.model.flops import forward_flops
 from solver.text import aligned
 from solver.training.presets import TRAIN_PRESETS, nano
 from solver.training.pretrain import Trainer

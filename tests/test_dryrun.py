@@ -12,9 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from solver import presets
 from solver.cli import main
 from solver.model import MODELS, Network
+from solver.model.flops import forward_flops
 from solver.model.fused import plain
 from solver.run.dryrun import costs, profiles
-from solver.run.dryrun.costs import Cost, forward_flops
+from solver.run.dryrun.costs import Cost
 from solver.run.dryrun.outlook import EASY, Outlook, assumed
 from solver.run.dryrun.simulate import Fault, Simulation
 from solver.run.dryrun.work import Machine, SimTask, do

@@ -12,12 +12,12 @@ from solver.cli import main
 from solver.learn.predict import PredictConfig
 from solver.learn.recipe import AdaptConfig
 from solver.model import Network
+from solver.model.flops import forward_flops
 from solver.model.fused import plain
 from solver.presets import SolveConfig
 from solver.probes.bench import Bench
 from solver.probes.catalogue import PROBES
 from solver.results.report.build import report_data
-from solver.run.dryrun.costs import forward_flops
 from solver.run.job import run_job
 from solver.run.read import read_run
 from solver.run.schedule import Job
