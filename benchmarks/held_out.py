@@ -53,7 +53,7 @@ def main() -> None:
     lines = []
     for weights in arguments.weights:
         for recipe in arguments.adapt or [""]:
-            config = replace(preset, weights=weights, loops=arguments.loops)
+            config = replace(preset.of(weights), loops=arguments.loops)
             config = replace(config, max_copies=arguments.copies or config.max_copies)
             config = replace(config, first_share=arguments.first_share or config.first_share)
             config = replace(config, may_zoom=config.may_zoom and not arguments.plain)
@@ -90,9 +90,10 @@ def _summary(directory: Path, tasks: list[Task], solutions: dict[str, list[Grid]
         for n, truth in enumerate(solutions[task.id])
     ]
     sizes = {row["canvas"] for row in rows}
-    zoomed = sum(row.get("zoom", 1) > 1 for row in rows)
+    zoomed, other = sum(row.get("zoom", 1) > 1 for row in rows), sum(bool(row.get("weights")) for row in rows)
     parts.append(f"in the pool {sum(found)}/{len(found)} outputs")
-    return ", ".join(parts) + f", {steps:.0f} steps, {settled} settled, {zoomed} zoomed, canvases {sorted(sizes)}"
+    of = f"{len(rows)} copies, {zoomed} zoomed, {other} of other weights"
+    return ", ".join(parts) + f", {steps:.0f} steps, {settled} settled, {of}, canvases {sorted(sizes)}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,10 @@ from typing import NamedTuple
 from solver.text import parse_duration
 
 WEIGHTS = "a bundle's name, a .safetensors file or random:SIZE"
-SOLVING_WEIGHTS = f"{WEIGHTS} (default: nano on a CPU, small on a GPU)"
+SOLVING_WEIGHTS = (
+    f"{WEIGHTS}; with others behind it, divided by commas, of which further copies may be "
+    "(default: nano,small on a CPU, small,nano on a GPU)"
+)
 
 
 class Command(NamedTuple):

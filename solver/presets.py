@@ -14,6 +14,9 @@ class SolveConfig:
 
     # a bundle's name, a .safetensors file or random:SIZE
     weights: str = "nano"
+    # with a budget, other weights, named alike, of which further copies may be: what they get wrong is something else
+    # (lab log, 48)
+    also: tuple[str, ...] = ()
     # loop steps to run, None for as many as the weights were trained with
     loops: int | None = None
     # tasks adapted at once on canvases up to 16, fewer on larger ones
@@ -41,6 +44,19 @@ class SolveConfig:
     # patches of 2 x 2, see `solver.run.planner`
     may_zoom: bool = True
 
+    @property
+    def networks(self) -> dict[str, str]:
+        """All weights of the run: what a copy's log row calls them, "" for the run's own -> what they are loaded by."""
+        return {"": self.weights} | {name: name for name in self.also}
+
+    def of(self, weights: str) -> SolveConfig:
+        """The same with other weights, and further copies of no others; `weights` may be several names, divided by
+        commas, of which those after the first are for further copies alone. ValueError if one is named twice."""
+        first, *others = weights.split(",")
+        if not all((first, *others)) or len({first, *others}) <= len(others):
+            raise ValueError(f"weights {weights!r}: name each once, divided by commas")
+        return replace(self, weights=first, also=tuple(others))
+
     def at(self, zoom: int) -> SolveConfig:
         """The same for a copy that sees its task so many times as large."""
         augmentation = replace(self.adapt.augmentation, zoom=zoom)
@@ -60,7 +76,7 @@ def chosen(
     """The preset for a kind of device, "cpu", "cuda" or "mps", with what the user asked for in it, or its own
     weights. Apple's GPUs get the one of a CPU until somebody has tried them."""
     config = gpu() if kind == "cuda" else cpu()
-    config = replace(config, weights=weights or config.weights, leave_one_out=leave_one_out)
+    config = replace(config if weights is None else config.of(weights), leave_one_out=leave_one_out)
     if steps is not None:
         config = replace(config, adapt=replace(config.adapt, steps=steps))
     if views is not None:
@@ -71,8 +87,8 @@ def chosen(
 def cpu() -> SolveConfig:
     """One task at a time and core, bundled `nano` weights, which were trained for two of their four loop steps: in the
     time a CPU has, twice as many fine-tuning steps with half of the loop steps solve more (lab log, 5); on tokens of
-    2 x 2 cells larger batches pay (18)."""
-    return SolveConfig(adapt=AdaptConfig(batch=16, lr=3e-3))
+    2 x 2 cells larger batches pay (18). Further copies may be of `small`, which errs elsewhere (48)."""
+    return SolveConfig(also=("small",), adapt=AdaptConfig(batch=16, lr=3e-3))
 
 
 def gpu() -> SolveConfig:
@@ -80,6 +96,7 @@ def gpu() -> SolveConfig:
     return replace(
         cpu(),
         weights="small",
+        also=("nano",),
         stack=32,
         adapt=AdaptConfig(steps=400, batch=16),
         budget_steps=1000,

@@ -33,8 +33,7 @@ from solver.run import cluster_worker  # noqa: E402
 from solver.run.cluster import CONNECT, Cluster, of_death  # noqa: E402
 
 TOY = replace(
-    presets.cpu(),
-    weights="random:toy",
+    presets.cpu().of("random:toy"),
     adapt=AdaptConfig(steps=8, batch=4),
     predict=PredictConfig(views=8, chunk=8),
 )

@@ -223,17 +223,18 @@ def test_a_gauge_learns_and_never_forgets():
     gauge, network, config = memory.Gauge(CPU), Network(MODELS["nano"]), AdaptConfig()
     first = gauge.fitting(network, 16, config, torch.float32)
     assert gauge.fitting(network, 32, config, torch.float32) < first
-    gauge.learn(16, 1.0)
-    gauge.learn(16, 0.5)
-    assert gauge.ratio(16) == pytest.approx(1.1)
-    assert gauge.ratio(32) == memory.SAFETY
+    model, other = network.config, MODELS["toy"]
+    gauge.learn(model, 16, 1.0)
+    gauge.learn(model, 16, 0.5)
+    assert gauge.ratio(model, 16) == pytest.approx(1.1)
+    assert gauge.ratio(model, 32) == gauge.ratio(other, 16) == memory.SAFETY
     with pytest.raises(MemoryError), gauge.measure(network, 16, config, torch.float32, 4):
         raise MemoryError
-    assert gauge.ratio(16) == pytest.approx(2.2)
-    assert gauge.ratio(32) == pytest.approx(2.2)
+    assert gauge.ratio(model, 16) == pytest.approx(2.2)
+    assert gauge.ratio(model, 32) == pytest.approx(2.2)
     with pytest.raises(ZeroDivisionError), gauge.measure(network, 16, config, torch.float32, 4):
         raise ZeroDivisionError
-    assert gauge.ratio(16) == pytest.approx(2.2)
+    assert gauge.ratio(model, 16) == pytest.approx(2.2)
 
 
 CONFIG = replace(presets.cpu(), adapt=AdaptConfig(steps=2, batch=2), predict=PredictConfig(views=8, chunk=8))

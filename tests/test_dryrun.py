@@ -20,6 +20,7 @@ from solver.run.dryrun.outlook import EASY, Outlook, assumed
 from solver.run.dryrun.simulate import Fault, Simulation
 from solver.run.dryrun.work import Machine, SimTask, do
 from solver.run.schedule import Job
+from solver.weights import checkpoint
 
 CPU, GPU = presets.cpu(), presets.gpu()
 SIZES = [8, 12, 16, 24, 32]
@@ -28,7 +29,7 @@ SIZES = [8, 12, 16, 24, 32]
 def machine(factor=1.0, *, startup=5.0, fits=None, step=0.0):
     """Costs that grow with the cells: a step of 60 ms and a view of 4 ms on a canvas of 16, times `factor`."""
     found = {
-        s: Cost(copy=factor * 0.06 * (s / 16) ** 2, view=factor * 0.004 * (s / 16) ** 2, step=step, setup=0.1)
+        ("", s): Cost(copy=factor * 0.06 * (s / 16) ** 2, view=factor * 0.004 * (s / 16) ** 2, step=step, setup=0.1)
         for s in SIZES
     }
     return Machine(found, startup, fits or {})
@@ -71,6 +72,19 @@ def test_zoomed_copies_cost_what_their_canvas_does_and_come_after_the_first():
     assert result.end > 0.95 * 12000.0
 
 
+def test_copies_of_other_weights_cost_what_those_do_and_come_after_the_first():
+    models = {key: checkpoint.running(name) for key, name in CPU.networks.items()}
+    box, sixty = machine(), tasks(60)
+    costs = box.costs | {("small", size): machine(6.0).costs["", size] for size in SIZES}
+    result = Simulation(sixty, CPU, replace(box, costs=costs), 2, 24000.0, models).run()
+    other = [row for row in result.rows if row.get("weights")]
+    assert {row["task"] for row in other} <= {task.id for task in sixty if task.outlook is not EASY}
+    assert {row["canvas"] for row in other} >= {8, 12, 16}
+    assert all(row["copy"] for row in other)
+    assert min(row["adapt_seconds"] / row["steps"] / (row["canvas"] / 16) ** 2 for row in other) > 0.9 * 0.36
+    assert 0.95 * 24000.0 < result.end <= 24000.0
+
+
 def test_a_slow_device_gets_fewer_steps_and_not_a_late_end():
     plain, slow, slower = (Simulation(tasks(60), CPU, machine(f), 2, 2400.0).run() for f in (1.0, 2.0, 20.0))
     assert slow.end <= 2400.0
@@ -85,7 +99,7 @@ def test_a_t4_takes_about_twice_as_long_as_an_l4_and_gets_fewer_steps():
     total = []
     for name in ("l4x4", "t4x2"):
         profile = profiles.find(name)
-        found = {s: costs.estimate(profile, model, counted, GPU, s) for s in SIZES}
+        found = {("", s): costs.estimate(profile, model, counted, GPU, s) for s in SIZES}
         total.append(steps(Simulation(tasks(60), GPU, Machine(found, 5.0, {}), 2, 3600.0).run()))
     assert 0.4 * total[0] < total[1] < 0.7 * total[0]
 
@@ -141,7 +155,7 @@ def test_without_a_budget_every_task_has_its_steps_once():
 
 def test_a_job_does_what_its_seconds_allow():
     cost = Cost(copy=0.1, view=0.05, setup=0.5)
-    box = Machine({16: cost}, 0.0, {})
+    box = Machine({("", 16): cost}, 0.0, {})
     one = [SimTask("a", 16, 1, 1, Outlook())]
     seconds, [row] = do(Job(("a",), 16, seconds=10.0), one, CPU, box)
     assert row["steps"] == 83  # 8.8 s, half a second of it before the first step
@@ -153,7 +167,7 @@ def test_a_job_does_what_its_seconds_allow():
     _, rows = do(Job(("a", "b", "c"), 16, seconds=None), stack, CPU, box)
     assert [(row["steps"], row["settled"]) for row in rows] == [(60, True), (60, True), (300, False)]
     assert rows[0]["adapt_seconds"] == pytest.approx((0.5 + 60 * 0.3 + 240 * 0.1) / 3)
-    _, divided = do(Job(("a", "b", "c"), 16, seconds=None), stack, CPU, replace(box, fits={16: 2}))
+    _, divided = do(Job(("a", "b", "c"), 16, seconds=None), stack, CPU, replace(box, fits={("", 16): 2}))
     assert [row["steps"] for row in divided] == [60, 60, 300]
     assert divided[0]["adapt_seconds"] == pytest.approx((0.5 + 60 * 0.2) / 2)
 

@@ -19,8 +19,7 @@ pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 TOY = replace(
-    presets.cpu(),
-    weights="random:toy",
+    presets.cpu().of("random:toy"),
     adapt=AdaptConfig(steps=3, batch=2),
     predict=PredictConfig(views=8, chunk=8),
 )

@@ -35,8 +35,7 @@ from voting import Pool, load_pools
 pytestmark = pytest.mark.slow
 
 TOY = replace(
-    presets.cpu(),
-    weights="random:toy",
+    presets.cpu().of("random:toy"),
     adapt=AdaptConfig(steps=3, batch=2),
     predict=PredictConfig(views=8, chunk=8),
 )

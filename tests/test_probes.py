@@ -38,8 +38,7 @@ pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
 STEPS = 30  # they teach toy weights to draw grids, several candidates a test
 CONFIG = replace(
-    presets.cpu(),
-    weights="random:toy",
+    presets.cpu().of("random:toy"),
     adapt=AdaptConfig(steps=STEPS, batch=8, lr=2e-2, optimizer="adamw"),
     predict=PredictConfig(views=16, chunk=5),
 )

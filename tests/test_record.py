@@ -24,8 +24,7 @@ from solver.run.record import earlier, new_record, resuming
 from solver.run.work import Means, Work
 
 TOY = replace(
-    presets.cpu(),
-    weights="random:toy",
+    presets.cpu().of("random:toy"),
     loops=2,
     adapt=AdaptConfig(steps=2, batch=2, lr=0.003),
     predict=PredictConfig(views=8, chunk=8),
@@ -76,6 +75,7 @@ def test_a_resumed_run_has_an_entry_and_rows_for_each_start_on_one_clock(work, t
     [
         ({"rule": "product"}, "rule confidence, not product"),
         ({"loops": 1}, "loops 2, not 1"),
+        ({"also": ("small",)}, "also none, not small"),
         ({"leave_one_out": True}, "leave_one_out False, not True"),
         ({"adapt": replace(TOY.adapt, lr=0.5)}, "adapt.lr 0.003, not 0.5"),
         ({"predict": replace(TOY.predict, views=16)}, "predict.views 8, not 16"),

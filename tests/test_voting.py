@@ -35,7 +35,7 @@ def random_pool(rng, answers=None):
 
 def contents(pool):
     rows = [{**vars(c), "grid": c.grid.tolist(), "likelihoods": list(c.likelihoods)} for c in pool.candidates]
-    return pool.total_views, pool.copies, rows
+    return pool.total_views, pool.copies, rows, (pool.steps, pool.settled, pool.zoom, pool.weights)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -181,7 +181,7 @@ def test_pools_survive_the_file(tmp_path):
     rng = np.random.default_rng(1)
     pools = {(f"task{i}", i % 2): random_pool(rng)[0] for i in range(6)}
     pools["task0", 0].merge(pools["task2", 0])
-    pools["empty", 0] = Pool()
+    pools["empty", 0], pools["other", 0] = Pool(), Pool(20, True, 2, "small")
     path = tmp_path / "pools.jsonl"
     save_pools(path, pools)
     assert b'"grid":["' in path.read_bytes()
@@ -228,6 +228,8 @@ def test_copies_are_merged_on_reading_and_quick_ones_give_way(tmp_path):
     assert contents(merged([long, more]))[0] == more.total_views  # 61 against 200
     assert contents(load_pools(path, {("a", 0)})["a", 0]) == contents(quick)
     assert not load_pools(path, set())
+    quick.weights = "small"
+    assert contents(merged([quick, more]))[0] == quick.total_views + more.total_views  # steps of another network
     with pytest.raises(ValueError, match="no pool"):
         merged([])
 

@@ -58,14 +58,15 @@ class Pool:
     copies: fine-tuned copies whose views are in here: 1, until pools are merged.
     steps: fine-tuning steps that the copy took; after merging, the most that any of them took.
     zoom: how many times as large the copy saw its task; after merging, the first of them.
+    weights: of which the copy was made, "" for those of the run; after merging, the first of them.
     settled: whether the copy stopped early because it had learned its supports; after merging, whether all had.
     sure: whether the views' best candidate keeps its place against the opinions of other solvers.
     """
 
-    def __init__(self, steps: int = 0, settled: bool = False, zoom: int = 1) -> None:
+    def __init__(self, steps: int = 0, settled: bool = False, zoom: int = 1, weights: str = "") -> None:
         self.total_views = 0
         self.copies = 1
-        self.steps, self.settled, self.zoom = steps, settled, zoom
+        self.steps, self.settled, self.zoom, self.weights = steps, settled, zoom, weights
         self.sure = False
         self._by_key: dict[GridKey, Candidate] = {}
 

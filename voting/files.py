@@ -5,13 +5,13 @@
          "likelihoods": [[-40.25, 32]]}]}
 
 (without the line breaks). The pool's `views` counts every view cast; `copies` is above 1 where a copy stands for
-several networks (one per support left out, say), `zoom` is there where a copy saw its task so many times as large, and
-`likelihoods` holds a [sum, views] of each. A candidate has a `halt_sum` where the network says how sure it is. A grid
-is a list of digit strings, top row first. Candidates stand in the order they were first seen. Where the answers of
-several solvers were put together, a pool may have `"sure": true` and a candidate `"opinions": {"solver": weight}`
-(`voting.opinions`). A later line replaces an earlier one for the same task, test input and copy; `voting.lines` says
-how it is written and what a kill may leave. `load_pools` is the one function that reads the file for voting; it merges
-copies as `voting.copies` says.
+several networks (one per support left out, say), `zoom` is there where a copy saw its task so many times as large,
+`weights` where it was made of others than the run's own, and `likelihoods` holds a [sum, views] of each. A candidate
+has a `halt_sum` where the network says how sure it is. A grid is a list of digit strings, top row first. Candidates
+stand in the order they were first seen. Where the answers of several solvers were put together, a pool may have
+`"sure": true` and a candidate `"opinions": {"solver": weight}` (`voting.opinions`). A later line replaces an earlier
+one for the same task, test input and copy; `voting.lines` says how it is written and what a kill may leave.
+`load_pools` is the one function that reads the file for voting; it merges copies as `voting.copies` says.
 """
 
 import os
@@ -83,12 +83,14 @@ def pool_record(task_id: str, test_index: int, copy: int, pool: Pool) -> dict[st
     record: dict[str, Any] = {"task": task_id, "test": int(test_index), "copy": int(copy)}
     record |= {"steps": pool.steps, "settled": pool.settled, "copies": pool.copies, "views": pool.total_views}
     record |= {"zoom": pool.zoom} if pool.zoom > 1 else {}
+    record |= {"weights": pool.weights} if pool.weights else {}
     return record | ({"sure": True} if pool.sure else {}) | {"candidates": candidates}
 
 
 def parse_pool(record: Any) -> tuple[Key, int, Pool]:
     """(task_id, test_index), copy and pool of a record; KeyError, TypeError or ValueError if it is none."""
-    pool = Pool(int(record["steps"]), bool(record["settled"]), int(record.get("zoom", 1)))
+    kind = int(record.get("zoom", 1)), str(record.get("weights", ""))
+    pool = Pool(int(record["steps"]), bool(record["settled"]), *kind)
     pool.total_views, pool.copies = int(record["views"]), int(record["copies"])
     pool.sure = bool(record.get("sure", False))
     for entry in record["candidates"]:

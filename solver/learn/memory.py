@@ -52,19 +52,19 @@ def _available() -> int:
 
 class Gauge:
     """Says how many copies fit on a device; one for a process. `ratios`: what a copy took, over its estimate, the
-    largest seen of each canvas size."""
+    largest seen of each kind of network and canvas size."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.ratios: dict[int, float] = {}
+        self.ratios: dict[tuple[ModelConfig, int], float] = {}
 
-    def ratio(self, size: int) -> float:
-        """Measured or, for a canvas size not measured yet, `SAFETY` or the worst of the others."""
-        return self.ratios.get(size) or max([SAFETY, *self.ratios.values()])
+    def ratio(self, model: ModelConfig, size: int) -> float:
+        """Measured or, for what was not measured yet, `SAFETY` or the worst of the others."""
+        return self.ratios.get((model, size)) or max([SAFETY, *self.ratios.values()])
 
     def fitting(self, network: Network, size: int, config: AdaptConfig, dtype: torch.dtype) -> int:
         """Copies of a plain `network` that can be adapted at once on canvases of `size`, one at least."""
-        one = copy_bytes(network, size, config, self.device, dtype) * self.ratio(size)
+        one = copy_bytes(network, size, config, self.device, dtype) * self.ratio(network.config, size)
         return max(1, int(USABLE * free_bytes(self.device) / one))
 
     @contextlib.contextmanager
@@ -82,17 +82,17 @@ class Gauge:
             yield
         except Exception as error:  # only looked at, and raised again
             if is_out_of_memory(error):
-                self.ratios[size] = 2 * self.ratio(size)
+                self.ratios[network.config, size] = 2 * self.ratio(network.config, size)
             raise
         if gpu:
             taken = torch.cuda.max_memory_allocated(self.device) - before
             if taken > 0.1 * free:  # of less, the libraries' own buffers are too large a part, and little depends on it
-                self.learn(size, taken / copies / copy_bytes(network, size, config, self.device, dtype))
+                self.learn(network.config, size, taken / copies / copy_bytes(network, size, config, self.device, dtype))
 
-    def learn(self, size: int, ratio: float) -> None:
-        """A copy on canvases of `size` took `ratio` times its estimate. What is kept is a tenth more, and never less
-        than was kept before."""
-        self.ratios[size] = max(1.1 * ratio, self.ratios.get(size, 0.0))
+    def learn(self, model: ModelConfig, size: int, ratio: float) -> None:
+        """A copy of such a network on canvases of `size` took `ratio` times its estimate. What is kept is a tenth more,
+        and never less than was kept before."""
+        self.ratios[model, size] = max(1.1 * ratio, self.ratios.get((model, size), 0.0))
 
 
 @functools.cache

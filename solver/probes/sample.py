@@ -59,5 +59,5 @@ def choose(name: str, limit: int) -> Sample:
 
 def refuse_overlap(weights: str, sample: Sample) -> None:
     """ValueError if the weights were trained on a pair of the sample: a probe of that would show memory."""
-    if seen := trained_on(weights, sample.data, sample.tasks):
+    if seen := trained_on([weights], sample.data, sample.tasks):
         raise ValueError(f"{weights} was trained on pairs of {len(seen)} of the tasks, {seen[0]} for one")

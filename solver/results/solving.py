@@ -232,9 +232,10 @@ class _Trial:
         allow_overlap: bool = False,
     ) -> None:
         self.config, self.means, self.data, self.tasks, self.piece = config, means, data, tasks, piece
-        self.seen = trained_on(config.weights, data, tasks)
+        self.seen = trained_on(config.networks.values(), data, tasks)
         if self.seen:
-            warning = f"{config.weights} was trained on pairs of {len(self.seen)} of these {len(tasks)} tasks"
+            warning = f"{' or '.join(config.networks.values())} was trained on pairs of {len(self.seen)} of these "
+            warning += f"{len(tasks)} tasks"
             if not allow_overlap:
                 raise ValueError(f"{warning}, {self.seen[0]} for one; --allow-overlap scores them all the same")
             print(f"NOT A FAIR SCORE: {warning}")

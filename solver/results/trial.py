@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import orjson
@@ -76,11 +76,10 @@ def limited(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def trained_on(weights: str, data: DataSet, tasks: list[Task]) -> list[str]:
-    """Ids of those of the tasks that share a pair with what the weights were trained on."""
-    if weights.startswith("random:"):
-        return []
-    found = checkpoint.overlaps(checkpoint.find(weights), data)
+def trained_on(weights: Iterable[str], data: DataSet, tasks: list[Task]) -> list[str]:
+    """Ids of those of the tasks that share a pair with what any of these weights were trained on."""
+    bundles = [checkpoint.find(name) for name in weights if not name.startswith("random:")]
+    found = {task_id for bundle in bundles for task_id in checkpoint.overlaps(bundle, data)}
     return [task.id for task in tasks if task.id in found]
 
 

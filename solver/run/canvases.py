@@ -29,8 +29,12 @@ class Canvases:
 
 def canvases(tasks: Sequence[Task], config: SolveConfig) -> Canvases:
     """Zoomed are the tasks that fit the largest canvas so, for weights whose patches are as large as a zoomed cell.
-    ValueError if the weights are for one canvas size and a task does not fit it."""
-    model = checkpoint.model_for_tasks(config.weights)
+    ValueError if the weights are for one canvas size and a task does not fit it, or there are others beside them."""
+    models = {name: checkpoint.model_for_tasks(name) for name in config.networks.values()}
+    model = models[config.weights]
+    for name, one in models.items():
+        if one.canvas and config.also:
+            raise ValueError(f"{name}: is for canvases of {one.canvas} cells alone, so not to be used beside others")
     own = {task.id: task_canvas(task, model.canvas) for task in tasks}
     if not config.may_zoom or model.canvas or model.patch != ZOOM:
         return Canvases(own, {})

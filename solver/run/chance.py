@@ -1,9 +1,9 @@
 """How likely a task is to become right after so many fine-tuning steps, and how worker seconds are best spent on that.
 
 Every doubling of the steps helps less than the one before, and a step costs more on a larger canvas, also where that
-canvas shows the same grid zoomed, which a task can gain more by. So seconds have one price: each task is given the
-steps, on the canvas, at which the next second would buy less of a chance than it buys elsewhere, and a task whose best
-offer is below the price is given none.
+canvas shows the same grid zoomed, and with a larger network; but a copy of another kind errs elsewhere. So seconds have
+one price: each task is given the steps, of the kind of copy, at which the next second would buy less of a chance than
+it buys elsewhere, and a task whose best offer is below the price is given none.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ FALL = 2.0
 
 AGAIN = 0.1
 """Part of a copy's chance that a second copy that is as good adds by voting with it (lab log, 36); a third adds a
-quarter of that, a fourth a ninth. At another zoom it is counted anew, and the first copy there counts as a second."""
+quarter of that, a fourth a ninth. Of another kind (weights or zoom) it is counted anew, and the first copy counts as a
+second."""
 
 ALIKE = 0.8
-"""A copy's vote adds that if its chance is such a part of the best at another zoom, and no less than at its own."""
+"""A copy's vote adds that if its chance is such a part of the best of another kind, and no less than of its own."""
 
 OFFERS = 2.0 ** np.arange(3, 15, 0.5)
 """Steps that are weighed against one another."""
@@ -44,17 +45,17 @@ def chance(size: np.ndarray | float, steps: np.ndarray | float, zoom: np.ndarray
 
 
 class Way(NamedTuple):
-    """What a copy would cost at one zoom."""
+    """What a copy of one kind would cost."""
 
-    # canvas cells that a grid cell is a side, 1 or 2
+    # canvas cells that a grid cell is a side, 1 or 2; of weights the same steps are taken to be worth the same
     zoom: int
     # seconds of one step
     step: float
     # seconds of its views, whatever the steps
     views: float
-    # the best chance of the copies so far at this zoom
+    # the best chance of the copies of this kind so far
     reached: float
-    # copies so far at this zoom
+    # copies of this kind so far
     copies: int
 
 

@@ -28,9 +28,8 @@ from solver.arc.tasks import Task
 from solver.run import cluster_worker
 from solver.run.cluster_process import LOOK, LOST, ClusterProcess
 from solver.run.cluster_worker import About
-from solver.run.process import WorkerSettings
+from solver.run.process import WorkerSettings, loaded
 from solver.run.workers import Starter
-from solver.weights import checkpoint
 
 CONNECT = 5.0
 """Seconds for a scheduler to answer."""
@@ -88,8 +87,8 @@ class Cluster:
         """Begins a run: what starts a process on each of the places that there are. Further ones are arrivals.
         RuntimeError if there is none any more."""
         self._forget()
-        network = checkpoint.load(settings.config.weights, settings.seed, loops=settings.config.loops)
-        self.payload = cluster_worker.Payload(uuid.uuid4().hex, network, settings, {task.id: task for task in tasks})
+        by_id = {task.id: task for task in tasks}
+        self.payload = cluster_worker.Payload(uuid.uuid4().hex, loaded(settings), settings, by_id)
         self.known.clear()
         since = time.monotonic()
         while not (starters := self.receive()):

@@ -51,7 +51,7 @@ class Payload:
     """What a worker is sent once for a run."""
 
     run: str  # a key that no other run has
-    network: Network  # on the CPU, float32
+    networks: dict[str, Network]  # as `solver.run.process.loaded` gives them
     settings: WorkerSettings  # but for `threads`, which the Dask worker knows
     tasks: dict[str, Task]  # all of the run, by id
 
@@ -66,7 +66,7 @@ def load(payload: Payload) -> About:
     _loaded[payload.run] = replace(payload, settings=settings)
     where = prepared(settings)
     if settings.runner is run_job:
-        warm_up(payload.network, settings.config, device=where["device"], dtype=where["dtype"])
+        warm_up(payload.networks[""], settings.config, device=where["device"], dtype=where["dtype"])
     return about(settings.device)
 
 
@@ -80,10 +80,10 @@ def announced() -> dict[str, float]:
 def work(run: str, job: Job) -> Any:
     """What the runner gives for a job of a run that this worker is ready for."""
     payload = _loaded[run]
-    settings = payload.settings
+    settings, network = payload.settings, payload.networks[job.weights]
     # Some switches are those of a thread, and Dask has several: so with every job.
     by_name = prepared(settings)
-    return settings.runner(payload.network, [payload.tasks[i] for i in job.task_ids], job, settings.config, **by_name)
+    return settings.runner(network, [payload.tasks[i] for i in job.task_ids], job, settings.config, **by_name)
 
 
 def forget(run: str) -> None:

@@ -206,12 +206,13 @@ def _answer(
                 traces.append(trace(single, task, index, job.size, zoom=job.zoom, **rest))
     steps, settled = max(adapted.steps[slot] for slot in good), all(adapted.settled[slot] for slot in good)
     for pool in pools:
-        pool.steps, pool.settled, pool.zoom = steps, settled, job.zoom
+        pool.steps, pool.settled, pool.zoom, pool.weights = steps, settled, job.zoom, job.weights
     row: LogRow = {
         "task": task.id,
         "copy": job.copy,
         "canvas": job.size,
         "zoom": job.zoom,
+        "weights": job.weights,
         "steps": steps,
         "loss": round(sum(adapted.loss[slot] for slot in good) / len(good), 5),
         "settled": settled,

@@ -1,7 +1,7 @@
 """`log.jsonl`: what became of every copy of every task, one JSON object a line. This is its schema; the job writes it,
 and planner, dry run, evaluation and report read it.
 
-    {"task": "0a1d4ef5", "copy": 0, "canvas": 12, "zoom": 1, "steps": 180, "loss": 0.0031,
+    {"task": "0a1d4ef5", "copy": 0, "canvas": 12, "zoom": 1, "weights": "", "steps": 180, "loss": 0.0031,
      "settled": true, "adapt_seconds": 9.1, "predict_seconds": 1.2, "views": [64], "trace": [...],
      "start": 0, "worker": 1, "started": 12.5, "ended": 22.9}
     {"task": "1a2e2828", "copy": 0, "error": "FloatingPointError: the loss is not finite", "traceback": "Traceback ...",
@@ -15,9 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NamedTuple, TypedDict, cast
 
 from voting import append_lines, read_lines
+
+
+class Kind(NamedTuple):
+    """What copies of a task are alike in: the `weights` that they were made of, as in a row, and their `zoom`."""
+
+    weights: str = ""
+    zoom: int = 1
 
 
 class Copy(TypedDict):
@@ -32,6 +39,7 @@ class LogRow(Copy, total=False):
 
     canvas: int  # side of the canvas in cells
     zoom: int  # canvas cells that a grid cell was a side; absent in older logs, where it was 1
+    weights: str  # of which it was made: "" for the run's own, else one of the names in `also` of config.json
     steps: int  # fine-tuning steps taken
     loss: float  # mean loss at the end, in nats a cell of the supports
     settled: bool  # whether the supports were learned with margin, so that fine-tuning ended early
@@ -60,10 +68,15 @@ def good_rows(rows: Iterable[LogRow]) -> dict[str, list[LogRow]]:
 
 
 def plain_row(rows: Iterable[LogRow]) -> LogRow | None:
-    """Of a task's rows that of its first good copy which was not zoomed, or if all were of the first; None without a
-    good copy."""
+    """Of a task's rows that of its first good copy of the run's own weights which was not zoomed, or the nearest to
+    that; None without a good copy."""
     good = [row for row in rows if "error" not in row]
-    return min(good, key=lambda row: (row.get("zoom", 1), row["copy"]), default=None)
+    return min(good, key=lambda row: (row.get("zoom", 1), bool(row.get("weights")), row["copy"]), default=None)
+
+
+def kind(row: LogRow) -> Kind:
+    """What a copy is alike in with others of its task."""
+    return Kind(row.get("weights", ""), row.get("zoom", 1))
 
 
 def own_canvas(rows: Iterable[LogRow]) -> int | None:

@@ -23,6 +23,7 @@ from solver.run.process import LocalProcess, WorkerSettings
 from solver.run.schedule import Budget
 from solver.run.work import Means, Progress, Work
 from solver.run.workers import Report, Starter, Workers
+from solver.weights import checkpoint
 from submission.files import write_whole
 
 
@@ -60,7 +61,15 @@ def solve(
         starters = cluster.starters(settings, tasks)
         machine = {"device": cluster.about.device, "dtype": cluster.about.dtype, "threads": None}
     inputs = {task.id: len(task.test_inputs) for task in tasks}
-    planner = Planner(seen.own, config, Budget(means.budget), len(starters), zoomed=seen.zoomed, inputs=inputs)
+    planner = Planner(
+        seen.own,
+        config,
+        Budget(means.budget),
+        len(starters),
+        zoomed=seen.zoomed,
+        inputs=inputs,
+        models={key: checkpoint.running(name, config.loops) for key, name in config.networks.items()},
+    )
     if resume:
         log.restore(planner)
         say(record.resuming(directory, before, means.budget))

@@ -6,15 +6,16 @@ reported to it, no processes and no devices.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from solver.learn.canvas import ZOOM
 from solver.learn.predict import chunk_views
+from solver.model import ModelConfig
 from solver.presets import SolveConfig
 from solver.run.chance import Bid, Way, chance, spend
-from solver.run.log import LogRow
+from solver.run.log import Kind, LogRow, kind
 from solver.run.schedule import Budget, Job, Speeds
 
 
@@ -36,13 +37,13 @@ class _State:
     answered: bool = False  # whether anything was heard of it, be it an error
     agreement: float = 0.0  # share of the views that gave its best candidate
     failures: int = 0  # copies that ended with an error
-    reached: dict[int, float] = field(default_factory=lambda: {1: 0.0, ZOOM: 0.0})  # by zoom: best chance of its copies
-    seen: Counter[int] = field(default_factory=Counter)  # by zoom: copies that ended well
+    reached: dict[Kind, float] = field(default_factory=lambda: defaultdict(float))  # best chance of its copies
+    seen: Counter[Kind] = field(default_factory=Counter)  # copies that ended well
 
-    @property
-    def canvases(self) -> dict[int, int]:
-        """The sides of its canvases, by zoom."""
-        return {1: self.size} | ({} if self.zoomed is None else {ZOOM: self.zoomed})
+    def canvases(self, also: Sequence[str]) -> dict[Kind, int]:
+        """The side of its canvas for every kind that a copy may be of. Zoomed are those of the run's own weights."""
+        kinds = {Kind(name): self.size for name in ("", *also)}
+        return kinds | ({} if self.zoomed is None else {Kind(zoom=ZOOM): self.zoomed})
 
     def take(self, row: LogRow) -> None:
         """What a copy's log row says of it."""
@@ -50,14 +51,14 @@ class _State:
         if "error" in row:
             self.failures += 1
             return
-        zoom = row.get("zoom", 1)
-        self.seen[zoom] += 1
-        self.reached[zoom] = max(self.reached[zoom], float(chance(self.size, row["steps"], zoom)))
+        self.seen[of := kind(row)] += 1
+        self.reached[of] = max(self.reached[of], float(chance(self.size, row["steps"], of.zoom)))
 
 
 class Planner:
     """A `solver.run.schedule.Schedule` of tasks, given as `sizes`, task id -> canvas size, `zoomed`, the same for those
-    that may be zoomed, and `inputs`, task id -> number of test inputs (where absent, 1).
+    that may be zoomed, and `inputs`, task id -> number of test inputs (where absent, 1). `models`: the run's networks,
+    as in `solver.run.schedule.Speeds`; without them only its own are used.
 
     Without a limit every task gets one copy, as long as it takes. With one:
 
@@ -65,8 +66,8 @@ class Planner:
       size gets twice the seconds), small canvases first.
     - *Then* a further copy, as long as it pays, for tasks whose best candidate has less than the share `config.agreed`
       of the views: the seconds that are left buy hits where those are cheapest (see `solver.run.chance`), which is on
-      small canvases first, and zoomed where a task's seconds are enough for that; what a job leaves unused goes to
-      those after it.
+      small canvases first, and zoomed or of other weights where a task's seconds are enough for that; what a job
+      leaves unused goes to those after it.
     - Nothing starts that cannot end: a job is begun only if there is time for a step and for its views, at the speed
       measured so far. `margin` seconds are kept back for writing the answers.
     """
@@ -80,13 +81,15 @@ class Planner:
         *,
         zoomed: Mapping[str, int] | None = None,
         inputs: dict[str, int] | None = None,
+        models: Mapping[str, ModelConfig] | None = None,
         margin: float = 2.0,
     ) -> None:
         self.config, self.budget, self.workers, self.margin = config, budget, workers, margin
         large = zoomed or {}
         ids = sorted(sizes, key=sizes.__getitem__)
         self.states = {task_id: _State(task_id, sizes[task_id], large.get(task_id)) for task_id in ids}
-        self.inputs, self.speeds = inputs or {}, Speeds()
+        self.inputs, self.speeds = inputs or {}, Speeds(models)
+        self.also = config.also if models else ()
         self.returned: list[Job] = []
         self.again = 0
         self._ends: dict[int, float] = {}
@@ -199,28 +202,27 @@ class Planner:
         if not seconds.any():
             return None
         kinds = []  # of copies: only such as are alike make a stack
-        for bid, state, number in zip(bids, states, way, strict=True):
-            zoom = bid.ways[number].zoom
-            kinds.append((zoom, state.canvases[zoom], state.copies))
+        for state, number in zip(states, way, strict=True):
+            kinds.append((*list(state.canvases(self.also).items())[number], state.copies))
         best = kinds[int(returns.argmax())]
         alike = [n for n, kind in enumerate(kinds) if seconds[n] and kind == best]
         alike = sorted(alike, key=lambda n: -returns[n])
-        zoom, size, copies = best
-        alike = alike[: stack_size(self.config, size, self._counts[zoom, size], self.workers)]
+        of, size, copies = best
+        alike = alike[: stack_size(self.config, size, self._counts[of.zoom, size], self.workers)]
         task_ids = tuple(states[n].task_id for n in alike)
-        return Job(task_ids, size, copies, float(seconds[alike].sum()), zoom=zoom)
+        return Job(task_ids, size, copies, float(seconds[alike].sum()), zoom=of.zoom, weights=of.weights)
 
     def _bid(self, state: _State) -> Bid:
         """What a further copy of a task would cost at the speed measured so far."""
         ways = []
-        for zoom, size in state.canvases.items():
-            step, view = (self.speeds.seconds(what, size) or 0.0 for what in ("step", "view"))
+        for of, size in state.canvases(self.also).items():
+            step, view = (self.speeds.seconds(what, size, of.weights) or 0.0 for what in ("step", "view"))
             views = view * self.config.predict.views * self.inputs.get(state.task_id, 1)
             # Of a job's seconds fine-tuning may take `adapt_share`, and so much must be there for it.
             if not step:
                 fair = self._fair(Job((state.task_id,), state.size)) * (size / state.size) ** 2
                 step = fair / self.config.budget_steps
-            ways.append(Way(zoom, step / self.config.adapt_share, views, state.reached[zoom], state.seen[zoom]))
+            ways.append(Way(of.zoom, step / self.config.adapt_share, views, state.reached[of], state.seen[of]))
         return Bid(state.size, tuple(ways))
 
     def _job(self, states: list[_State], seconds: float | None, weight: float = 0.0) -> Job:
@@ -248,6 +250,6 @@ class Planner:
 
     def _least(self, job: Job) -> float:
         """Seconds in which a job can end at all: one step of every task, and one chunk of views of every test input."""
-        step, view = (self.speeds.seconds(what, job.size) or 0.0 for what in ("step", "view"))
+        step, view = (self.speeds.seconds(what, job.size, job.weights) or 0.0 for what in ("step", "view"))
         chunks = sum(self.inputs.get(task_id, 1) for task_id in job.task_ids)
         return len(job.task_ids) * step + chunks * chunk_views(self.config.predict.chunk, job.size) * view

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from solver.arc.tasks import Task
 from solver.device import compute_dtype, pick_device, prepare
+from solver.model import Network
 from solver.presets import SolveConfig
 from solver.run.job import run_job, warm_up
 from solver.run.schedule import Job
@@ -57,7 +58,7 @@ class WorkerProcess(Protocol):
 class WorkerSettings:
     """What a worker process needs to know, once."""
 
-    config: SolveConfig  # the recipe; names the weights
+    config: SolveConfig  # the recipe; names all weights
     seed: int  # of the run
     device: str  # auto, cpu, cuda:1 ...
     threads: int  # CPU threads of the process
@@ -135,6 +136,12 @@ def prepared(settings: WorkerSettings) -> dict[str, Any]:
     return {"seed": settings.seed, "device": device, "dtype": compute_dtype(device)}
 
 
+def loaded(settings: WorkerSettings) -> dict[str, Network]:
+    """All networks of a run, on the CPU, float32: what a log row calls them -> network."""
+    config = settings.config
+    return {key: checkpoint.load(name, settings.seed, loops=config.loops) for key, name in config.networks.items()}
+
+
 def _serve(pipe: Connection, stderr: Connection, settings: WorkerSettings) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if os.name == "posix":
@@ -144,14 +151,14 @@ def _serve(pipe: Connection, stderr: Connection, settings: WorkerSettings) -> No
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         with _last_message(pipe):
             by_name = prepared(settings)
-            network = checkpoint.load(settings.config.weights, settings.seed, loops=settings.config.loops)
+            networks = loaded(settings)
             if settings.runner is run_job:
-                warm_up(network, settings.config, device=by_name["device"], dtype=by_name["dtype"])
+                warm_up(networks[""], settings.config, device=by_name["device"], dtype=by_name["dtype"])
         pipe.send(READY)
         while True:
             tasks, job = pipe.recv()
             with _last_message(pipe):
-                outcomes = settings.runner(network, tasks, job, settings.config, **by_name)
+                outcomes = settings.runner(networks[job.weights], tasks, job, settings.config, **by_name)
             pipe.send(outcomes)
 
 

@@ -1,8 +1,8 @@
 """`config.json`: what a run is, which stays the same however often it is resumed, and an entry for each of its starts.
 
-At the top stand the seed, the weights and the challenges with their hashes, and every field of the `SolveConfig`. In
-`starts` stand the command, the commit, the machine, the budget and the time of each start: the first, and one for
-every resume. Rows of `log.jsonl` name the start that they belong to.
+At the top stand the seed, the weights, those of further copies too (`also`), and the challenges with their hashes, and
+every other field of the `SolveConfig`. In `starts` stand the command, the commit, the machine, the budget and the time
+of each start: the first, and one for every resume. Rows of `log.jsonl` name the start that they belong to.
 """
 
 from __future__ import annotations
@@ -51,23 +51,28 @@ Record = dict[str, Any]
 
 def new_record(work: Work, config: SolveConfig, budget: float | None, seed: int) -> Record:
     """What stays the same over the starts of a run. ValueError if its weights cannot be loaded."""
-    weights: dict[str, object] = {"name": config.weights}
-    if not config.weights.startswith("random:"):
-        card = checkpoint.find(config.weights).card
-        weights |= {key: card[key] for key in ("sha256", "parameters")}
     # Loaded here once so that what is wrong with weights is one clear line, and not a worker's death.
-    network = checkpoint.load(config.weights, seed, loops=config.loops)
+    network, *_ = [checkpoint.load(name, seed, loops=config.loops) for name in config.networks.values()]
     return {
         "challenges": {"file": work.challenges.path.name, "sha256": work.challenges.sha256},
         "dataset": work.dataset,
         "seen": list(work.seen),
-        "weights": weights,
+        "weights": _identity(config.weights),
         "model": dataclasses.asdict(network.config),
         "seed": seed,
         "steps": config.adapt.steps if budget is None else None,
-        **{key: value for key, value in dataclasses.asdict(config).items() if key != "weights"},
+        **{key: value for key, value in dataclasses.asdict(config).items() if key not in ("weights", "also")},
+        "also": [_identity(name) for name in config.also],
         "starts": [],
     }
+
+
+def _identity(weights: str) -> dict[str, object]:
+    """What a record says of weights: their name and, where they have a card, what they are."""
+    if weights.startswith("random:"):
+        return {"name": weights}
+    card = checkpoint.find(weights).card
+    return {"name": weights, **{key: card[key] for key in ("sha256", "parameters")}}
 
 
 def new_start(*, device: str, dtype: str, workers: int, threads: int | None, tasks: int, budget: float | None) -> Start:
@@ -102,20 +107,31 @@ def earlier(directory: Path, record: Record) -> list[Start]:
     path = directory / "config.json"
     try:
         before = orjson.loads(path.read_bytes())
-        hashes = {what: before[what].get("sha256") for what in ("challenges", "weights")}
-        plain = {"seed": before["seed"], "weights": before["weights"]["name"]}
+        hashes, plain = _hashes(before), {"seed": before["seed"], **_names(before)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{directory}: holds no run to resume: {path.name}: {error!r}") from None
-    for what, digest in hashes.items():
-        if digest != record[what].get("sha256"):
+    wanted = orjson.loads(orjson.dumps(record | _names(record)))
+    for what, digest in _hashes(record).items():
+        if digest != hashes.get(what, digest):
             raise ValueError(f"{directory}: was run with other {what}, so it cannot be resumed with these")
-    wanted = orjson.loads(orjson.dumps(record | {"weights": record["weights"]["name"]}))
-    fields = {field.name for field in dataclasses.fields(SolveConfig)} - MAY_CHANGE | {"steps"}
+    fields = {field.name for field in dataclasses.fields(SolveConfig)} - MAY_CHANGE - set(plain) | {"steps"}
     plain |= {key: before[key] for key in sorted(fields) if key in before}
     for key, value in _flat(plain).items():
         if key in (asked := _flat(wanted)) and value != asked[key]:
             raise ValueError(f"{directory}: was run with {key} {value}, not {asked[key]}, and keeps that when resumed")
     return starts(before)
+
+
+def _hashes(record: Record) -> dict[str, str | None]:
+    """The sha256 of the challenges and of every set of weights that a record tells of, by what they are."""
+    known = {what: record[what].get("sha256") for what in ("challenges", "weights")}
+    return known | {f"weights {one['name']}": one.get("sha256") for one in record.get("also", [])}
+
+
+def _names(record: Record) -> dict[str, str]:
+    """The weights that a record tells of, by name."""
+    also = {"also": ", ".join(one["name"] for one in record["also"]) or "none"} if "also" in record else {}
+    return {"weights": record["weights"]["name"], **also}
 
 
 def resuming(directory: Path, before: list[Start], budget: float | None) -> str:

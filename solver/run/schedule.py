@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from solver.model import ModelConfig
+from solver.model.flops import forward_flops
 from solver.run.log import LogRow
 
 
@@ -33,14 +35,16 @@ class Budget:
 
 
 class Speeds:
-    """Mean seconds of one task's fine-tuning step and of one view, by canvas size.
+    """Mean seconds of one task's fine-tuning step and of one view, by weights and canvas size. `models`: all weights of
+    the run, as a log row calls them.
 
-    A size not met yet is estimated from the nearest one met, by the number of cells. Times are a task's share of
-    its stack's, so they hold for stacks as they were.
+    A size not met yet is estimated from the nearest one met, by the number of cells, and weights not met yet from the
+    run's own, by their operations. Times are a task's share of its stack's, so they hold for stacks as they were.
     """
 
-    def __init__(self) -> None:
-        self._spent: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    def __init__(self, models: Mapping[str, ModelConfig] | None = None) -> None:
+        self.models = models or {}
+        self._spent: dict[tuple[str, str, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
 
     def learn(self, row: LogRow) -> None:
         """Takes a log row of a copy that gave an answer; others say nothing about speed."""
@@ -51,18 +55,22 @@ class Speeds:
             ("view", row["predict_seconds"], sum(row["views"])),
         ):
             if count:
-                total = self._spent[what, row["canvas"]]
+                total = self._spent[row.get("weights", ""), what, row["canvas"]]
                 total[0] += seconds
                 total[1] += count
 
-    def seconds(self, what: str, size: int) -> float | None:
+    def seconds(self, what: str, size: int, weights: str = "") -> float | None:
         """Seconds of a "step" or a "view" of one task on canvases of `size`; None before anything was measured."""
-        known = [met for kind, met in self._spent if kind == what]
-        if not known:
+        known = [met for name, kind, met in self._spent if (name, kind) == (weights, what)]
+        if known:
+            nearest = min(known, key=lambda met: abs(met - size))
+            seconds, count = self._spent[weights, what, nearest]
+            return seconds / count * (size / nearest) ** 2
+        own = self.seconds(what, size) if weights in self.models and weights else None
+        if own is None:
             return None
-        nearest = min(known, key=lambda met: abs(met - size))
-        seconds, count = self._spent[what, nearest]
-        return seconds / count * (size / nearest) ** 2
+        other, ours = (forward_flops(self.models[name], size, trained=what == "step") for name in (weights, ""))
+        return own * other / ours
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ class Job:
     seconds: float | None = None  # of wall time; None: as long as it takes
     tries: int = 0  # workers that died of it
     zoom: int = 1  # canvas cells that a grid cell is a side
+    weights: str = ""  # of which its copies are made, as a log row calls them
 
 
 class Schedule(Protocol):

@@ -172,13 +172,18 @@ def load(weights: str, seed: int = 0, *, loops: int | None = None) -> Network:
 
     ValueError, one line, if the file does not match its checksum, its card or its configuration.
     """
-    if weights.startswith("random:"):
-        network = _random(weights.removeprefix("random:"), seed)
-    else:
-        network, loops = _load(weights), loops or find(weights).card.get("loops")
-    if loops is not None:
-        network.config = dataclasses.replace(network.config, loops=min(loops, network.config.loops))
+    random = weights.startswith("random:")
+    network = _random(weights.removeprefix("random:"), seed) if random else _load(weights)
+    network.config = running(weights, loops)
     return network
+
+
+def running(weights: str, loops: int | None = None) -> ModelConfig:
+    """The configuration with which `load` gives a network, of so many loop steps; errors as in `model_of`."""
+    model = model_of(weights)
+    if not weights.startswith("random:"):
+        loops = loops or find(weights).card.get("loops")
+    return model if loops is None else dataclasses.replace(model, loops=min(loops, model.loops))
 
 
 def _load(weights: str) -> Network:

@@ -239,6 +239,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("Weights", weights.get("name")),
         ("Parameters", f"{parameters:,}" if parameters else None),
         ("Weights sha256", weights.get("sha256")),
+        ("Further copies may be of", ", ".join(one["name"] for one in config.get("also") or ())),
         ("Challenges", challenges.get("file")),
         ("Challenges sha256", challenges.get("sha256")),
         ("Voting rule", config.get("rule")),

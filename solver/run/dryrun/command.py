@@ -30,6 +30,7 @@ from solver.run.dryrun.work import SimTask
 from solver.run.planner import stack_size
 from solver.run.read import Run, read_run
 from solver.text import format_duration
+from solver.weights import checkpoint
 
 
 def dry_run(
@@ -69,7 +70,7 @@ def dry_run(
     kind = "cuda" if machine_kind.gpu else where.type
     config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out)
     if budget is None:
-        config = replace(config, may_zoom=False)  # one copy each, as it is
+        config = replace(config, may_zoom=False, also=())  # one copy each, as it is
     seen = canvases(tasks, config)
     earlier = None if run_as is None else read_run(run_as)
     lanes = _lanes(machine_kind, where, workers, len(tasks))
@@ -92,8 +93,9 @@ def dry_run(
         for t in tasks
     ]
     ready = time.monotonic()
-    result = Simulation(simulated, config, machine, lanes, budget).run(deaths)
-    plain = Simulation(simulated, config, machine, lanes, budget).run() if result.hit else None
+    models = {key: checkpoint.running(name, config.loops) for key, name in config.networks.items()}
+    result = Simulation(simulated, config, machine, lanes, budget, models).run(deaths)
+    plain = Simulation(simulated, config, machine, lanes, budget, models).run() if result.hit else None
     done = time.monotonic()
     what = f"{len(tasks)} tasks, weights {config.weights}, "
     what += f"{config.adapt.steps} steps each" if budget is None else f"budget {format_duration(budget)}"

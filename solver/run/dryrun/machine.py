@@ -11,7 +11,7 @@ import torch
 from solver.arc.tasks import Task
 from solver.device import compute_dtype, cpu_count, worker_devices
 from solver.learn.memory import SAFETY, USABLE, copy_bytes
-from solver.model import Network
+from solver.model import ModelConfig, Network
 from solver.presets import SolveConfig
 from solver.run.dryrun import costs
 from solver.run.dryrun.measure import measure
@@ -28,11 +28,11 @@ BUSY = 0.5
 
 @dataclass(frozen=True)
 class Supposed:
-    """The `machine`, the `bytes` that a full stack takes by canvas size (None on a CPU), and the lines `said` of what
-    is measured and what is an estimate."""
+    """The `machine`, the `bytes` that a full stack takes by weights and canvas size (None on a CPU), and the lines
+    `said` of what is measured and what is an estimate."""
 
     machine: Machine
-    bytes: dict[int, float] | None
+    bytes: dict[tuple[str, int], float] | None
     said: list[str]
 
 
@@ -47,12 +47,17 @@ def suppose(
 ) -> Supposed:
     """`where`: the device here. `tasks`: those that may be seen on a canvas, by its size. `stacks`: tasks of a full
     stack by canvas size. `lanes`: workers. The speeds of an `earlier` run are taken if it was run on such devices."""
-    network = checkpoint.load(config.weights, loops=config.loops)
-    bytes, fits = _memory(profile, where, network, config, stacks)
+    networks = {key: checkpoint.load(name, loops=config.loops) for key, name in config.networks.items()}
+    places = [(key, size) for key in networks for size in stacks]
+    bytes, fits = _memory(profile, where, networks, config, stacks)
     head = f"profile         {profile.name} ({profile.text}): {lanes} worker{'s'[: lanes > 1]}"
     if earlier is not None and _alike(earlier, profile, where):
-        machine = _from_run(earlier, stacks, fits)
+        machine = _from_run(earlier, {key: network.config for key, network in networks.items()}, places, fits)
         said = [f"{head}; speeds and start-up of {earlier.name}, {earlier.starts[-1]['device']}"]
+        made_of = {row.get("weights", "") for rows in earlier.log.values() for row in rows}
+        if unknown := set(networks) - made_of - {""}:
+            text = f"{', '.join(sorted(unknown))} taken to be slower or faster by its operations"
+            said.append(f"                ESTIMATE: {text}")
         if profile.devices is not None:
             said.append("                ESTIMATE: each of its devices is taken to be as fast as that run's")
         return Supposed(machine, bytes, said)
@@ -60,8 +65,12 @@ def suppose(
     if profile.rate is not None:
         startup = measure({}, [WorkerSettings(config, 0, "cpu", 1)]).startup + CUDA_STARTUP
         size = min(stacks)
-        counted = costs.count_operations(network, typical[size][0], size, config)
-        found = {size: costs.estimate(profile, network.config, counted, config, size) for size in stacks}
+        task = typical[size][0]
+        each = {key: costs.count_operations(network, task, size, config) for key, network in networks.items()}
+        found = {
+            (key, size): costs.estimate(profile, networks[key].config, each[key], config, size) for key, size in places
+        }
+        counted = each[""]
         said = [
             f"{head}, {str(profile.dtype).removeprefix('torch.')}",
             f"                ESTIMATE: a device does {profile.rate / 1e12:g} TFLOP/s and "
@@ -75,7 +84,7 @@ def suppose(
         devices, threads = ["cpu"] * min(lanes, cpu_count()), 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     settings = [WorkerSettings(config, 0, device, threads) for device in devices]
-    fitting = {size: alike[: min(stacks[size], fits.get(size, stacks[size]))] for size, alike in typical.items()}
+    fitting = {at: typical[at[1]][: min(stacks[at[1]], fits.get(at, stacks[at[1]]))] for at in places}
     measured = measure(fitting, settings)
     crew = f"{len(devices)} worker{'s'[: len(devices) > 1]} at once"
     said = [f"{head}; measured with {crew} on {where}, start-up {measured.startup:.1f} s"]
@@ -87,16 +96,21 @@ def suppose(
 
 
 def _memory(
-    profile: Profile, where: torch.device, network: Network, config: SolveConfig, stacks: dict[int, int]
-) -> tuple[dict[int, float] | None, dict[int, int]]:
-    """Bytes of a full stack, or of as much of it as fits, and the copies that fit, by canvas size; for GPUs."""
+    profile: Profile, where: torch.device, networks: dict[str, Network], config: SolveConfig, stacks: dict[int, int]
+) -> tuple[dict[tuple[str, int], float] | None, dict[tuple[str, int], int]]:
+    """Bytes of a full stack, or of as much of it as fits, and the copies that fit, by weights and canvas size; for
+    GPUs."""
     if not profile.gpu and where.type != "cuda":
         return None, {}
     dtype = profile.dtype or compute_dtype(where)
     memory = profile.memory or torch.cuda.get_device_properties(where).total_memory
-    one = {size: SAFETY * copy_bytes(network, size, config.adapt, torch.device("cuda"), dtype) for size in stacks}
-    fits = {size: max(1, int(USABLE * memory / one[size])) for size in stacks}
-    return {size: one[size] * min(stacks[size], fits[size]) for size in stacks}, fits
+    one = {
+        (key, size): SAFETY * copy_bytes(network, size, config.adapt, torch.device("cuda"), dtype)
+        for key, network in networks.items()
+        for size in stacks
+    }
+    fits = {at: max(1, int(USABLE * memory / bytes)) for at, bytes in one.items()}
+    return {at: bytes * min(stacks[at[1]], fits[at]) for at, bytes in one.items()}, fits
 
 
 def _alike(run: Run, profile: Profile, where: torch.device) -> bool:
@@ -107,18 +121,20 @@ def _alike(run: Run, profile: Profile, where: torch.device) -> bool:
     return (device == "cpu") == (where.type == "cpu")
 
 
-def _from_run(run: Run, stacks: dict[int, int], fits: dict[int, int]) -> Machine:
-    speeds, started = Speeds(), []
+def _from_run(
+    run: Run, models: dict[str, ModelConfig], places: list[tuple[str, int]], fits: dict[tuple[str, int], int]
+) -> Machine:
+    speeds, started = Speeds(models), []
     for rows in run.log.values():
         for row in rows:
             speeds.learn(row)
             started += [row["started"]] if "started" in row else []
-    if speeds.seconds("step", min(stacks)) is None or speeds.seconds("view", min(stacks)) is None:
+    if speeds.seconds("step", 8) is None or speeds.seconds("view", 8) is None:
         raise ValueError(f"{run.directory}: its log says nothing about speed")
     found = {}
-    for size in stacks:
-        step, view = speeds.seconds("step", size), speeds.seconds("view", size)
-        found[size] = costs.Cost(copy=step or 0.0, view=view or 0.0)
+    for key, size in places:
+        step, view = speeds.seconds("step", size, key), speeds.seconds("view", size, key)
+        found[key, size] = costs.Cost(copy=step or 0.0, view=view or 0.0)
     return Machine(found, min(started, default=0.0), fits)
 
 

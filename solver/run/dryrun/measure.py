@@ -30,9 +30,10 @@ SCORED = 8
 """Candidates whose scoring is timed."""
 
 
-def measure(by_size: dict[int, list[Task]], settings: list[WorkerSettings]) -> Machine:
-    """Measures with a worker for each of `settings` (their `runner` is replaced). `by_size`: for every canvas size the
-    tasks of one stack. The start-up is the mean of all, started at once. RuntimeError if a worker dies."""
+def measure(stacks: dict[tuple[str, int], list[Task]], settings: list[WorkerSettings]) -> Machine:
+    """Measures with a worker for each of `settings` (their `runner` is replaced). `stacks`: the tasks of one, for all
+    weights, as a log row calls them, and canvas sizes. The start-up is the mean of all, started at once. RuntimeError
+    if a worker dies."""
     begun = time.monotonic()
     processes = [LocalProcess(replace(place, runner=_measure_size)) for place in settings]
     try:
@@ -44,10 +45,10 @@ def measure(by_size: dict[int, list[Task]], settings: list[WorkerSettings]) -> M
                     ready.append(time.monotonic() - begun)
                     del starting[channel]
         costs = {}
-        for size, tasks in sorted(by_size.items()):
+        for (weights, size), tasks in sorted(stacks.items()):
             for process in processes:
-                process.send(tasks, Job(tuple(task.id for task in tasks), size, seconds=SECONDS))
-            costs[size] = mean([_hear(process) for process in processes])
+                process.send(tasks, Job(tuple(task.id for task in tasks), size, seconds=SECONDS, weights=weights))
+            costs[weights, size] = mean([_hear(process) for process in processes])
     finally:
         for process in processes:
             process.stop()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from solver.model import ModelConfig
 from solver.presets import SolveConfig
 from solver.run.dryrun.work import Machine, SimTask, do
 from solver.run.job import Outcome
@@ -127,13 +128,20 @@ class _ParentDied(Exception):
 
 
 class Simulation:
-    """One run of `tasks` with so many `workers`. `budget` in seconds, None for none."""
+    """One run of `tasks` with so many `workers`. `budget` in seconds, None for none. `models` as in the planner."""
 
     def __init__(
-        self, tasks: list[SimTask], config: SolveConfig, machine: Machine, workers: int, budget: float | None
+        self,
+        tasks: list[SimTask],
+        config: SolveConfig,
+        machine: Machine,
+        workers: int,
+        budget: float | None,
+        models: Mapping[str, ModelConfig] | None = None,
     ) -> None:
         self.tasks = {task.id: task for task in tasks}
         self.config, self.machine, self.count, self.budget = config, machine, workers, budget
+        self.models = models
         self.now = 0.0
         self.result = Result()
         self.waiting: list[Fault] = []
@@ -158,7 +166,7 @@ class Simulation:
         budget = Budget(self.budget, lambda: self.now, spent=self.now)
         inputs = {task.id: task.tests for task in self.tasks.values()}
         zoomed = {task.id: task.zoomed for task in self.tasks.values() if task.zoomed is not None}
-        planner = Planner(sizes, self.config, budget, self.count, zoomed=zoomed, inputs=inputs)
+        planner = Planner(sizes, self.config, budget, self.count, zoomed=zoomed, inputs=inputs, models=self.models)
         for task_id, rows in good_rows(self.result.rows).items():
             planner.known(task_id, rows, self.tasks[task_id].outlook.agreement)
         return planner

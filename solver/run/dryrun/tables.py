@@ -9,6 +9,7 @@ from solver.presets import SolveConfig
 from solver.run.canvases import Canvases
 from solver.run.dryrun.simulate import Result
 from solver.run.dryrun.work import Machine
+from solver.run.log import Kind, LogRow, kind
 from solver.text import aligned, format_duration
 
 GB = 1e9
@@ -18,7 +19,8 @@ def share(budget: float, workers: int, config: SolveConfig, seen: Canvases) -> s
     """The line that says what a budget is for each task, and what a task's copies may be."""
     zoomed = f"{len(seen.zoomed)} of {len(seen.own)} tasks may be zoomed" if seen.zoomed else "no task is zoomed"
     text = f"a task          {budget * workers / len(seen.own):.1f} worker seconds in the mean, "
-    return text + f"copies of {config.budget_steps} steps at most; {zoomed}"
+    also = f"; further copies of {' and '.join(config.also)} too" if config.also else ""
+    return text + f"copies of {config.budget_steps} steps at most; {zoomed}{also}"
 
 
 def verdict(result: Result, config: SolveConfig, budget: float | None, workers: int, total: int) -> str:
@@ -57,10 +59,15 @@ def by_copy(result: Result) -> str:
         views = statistics.mean(sum(row["views"]) for row in rows)
         seconds = statistics.mean(row["adapt_seconds"] + row["predict_seconds"] for row in rows)
         span = f"{min(steps)} / {statistics.median(steps):.0f} / {max(steps)}"
-        zoomed = sum(row.get("zoom", 1) > 1 for row in rows)
-        lines.append((copy + 1, len(rows), zoomed, span, f"{views:.0f}", seconds))
-    columns = ("copy", "tasks", "zoomed", "steps min / median / max", "views a task", "seconds a task")
+        zoomed, other = (sum(map(bool, some)) for some in zip(*map(_unusual, rows), strict=True))
+        lines.append((copy + 1, len(rows), zoomed, other, span, f"{views:.0f}", seconds))
+    columns = ("copy", "tasks", "zoomed", "other weights", "steps min / median / max", "views a task", "seconds a task")
     return "\n".join(aligned(columns, lines))
+
+
+def _unusual(row: LogRow) -> tuple[bool, bool]:
+    """Whether a copy was zoomed, and made of other weights than the run's own."""
+    return kind(row).zoom > 1, kind(row).weights != ""
 
 
 def by_size(
@@ -68,15 +75,15 @@ def by_size(
     machine: Machine,
     sizes: dict[str, int],
     stacks: dict[tuple[int, int], int],
-    bytes: dict[int, float] | None,
+    bytes: dict[tuple[str, int], float] | None,
 ) -> str:
     """The canvases: step and view as a task's share of its stack's, over the whole run. `sizes`: every
     task's own. `stacks`: tasks of a full one, by canvas size and zoom. `bytes`: of the largest stack of a size."""
-    spent: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0, 0.0, 0])
-    tasks = {(size, 1): {task_id for task_id, side in sizes.items() if side == size} for size in sizes.values()}
+    spent: dict[tuple[int, Kind], list[float]] = defaultdict(lambda: [0.0, 0, 0.0, 0])
+    tasks = {(size, Kind()): {task_id for task_id, side in sizes.items() if side == size} for size in sizes.values()}
     for row in result.rows:
         if "error" not in row:
-            place = row["canvas"], row.get("zoom", 1)
+            place = row["canvas"], kind(row)
             tasks.setdefault(place, set()).add(row["task"])
             total = spent[place]
             total[0] += row["adapt_seconds"]
@@ -84,14 +91,15 @@ def by_size(
             total[2] += row["predict_seconds"]
             total[3] += sum(row["views"])
     lines = []
-    for (size, zoom), seen in sorted(tasks.items()):
-        adapt, steps, predict, views = spent[size, zoom]
+    for (size, of), seen in sorted(tasks.items()):
+        adapt, steps, predict, views = spent[size, of]
         step, view = (1e3 * a / b if b else None for a, b in ((adapt, steps), (predict, views)))
-        full, largest = stacks[size, zoom], max(stack for (side, _), stack in stacks.items() if side == size)
-        stack, most = (min(count, machine.fits.get(size, count)) for count in (full, largest))
-        memory = f"{bytes[size] * stack / most / GB:.1f} GB" if bytes else ""
+        full, largest = stacks[size, of.zoom], max(stack for (side, _), stack in stacks.items() if side == size)
+        stack, most = (min(count, machine.fits.get((of.weights, size), count)) for count in (full, largest))
+        memory = f"{bytes[of.weights, size] * stack / most / GB:.1f} GB" if bytes else ""
         divided = f"(a stack of {full} is divided)" if stack < full else ""
-        lines.append((f"{size}{', zoomed' * (zoom > 1)}", len(seen), step, view, stack, memory, divided))
+        label = ", ".join([str(size), *(["zoomed"] if of.zoom > 1 else []), *filter(None, [of.weights])])
+        lines.append((label, len(seen), step, view, stack, memory, divided))
     columns = ("canvas", "tasks", "ms a step", "ms a view", "stack", "memory, estimate" if bytes else "", "")
     return "\n".join(aligned(columns, lines, left=("",)))
 

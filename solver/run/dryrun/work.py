@@ -30,19 +30,19 @@ class SimTask:
 
 @dataclass(frozen=True)
 class Machine:
-    """`costs` and `fits`, copies that fit the memory of one device, by canvas size; seconds that a worker process
-    needs to start."""
+    """`costs` and `fits`, copies that fit the memory of one device, by weights, as a log row calls them, and canvas
+    size; seconds that a worker process needs to start."""
 
-    costs: dict[int, Cost]
+    costs: dict[tuple[str, int], Cost]
     startup: float
-    fits: dict[int, int]
+    fits: dict[tuple[str, int], int]
 
 
 def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) -> tuple[float, list[LogRow]]:
     """Seconds the job takes, and a log row for every task, as `solver.run.job.run_job` would give them."""
     slots = [task.slots for task in tasks]
     rows: list[LogRow] = []
-    parts = parted(tasks, slots, machine.fits.get(job.size, sum(slots)))
+    parts = parted(tasks, slots, machine.fits.get((job.weights, job.size), sum(slots)))
     if len(parts) > 1:
         spent, waiting = 0.0, len(tasks)
         for part in parts:
@@ -51,7 +51,7 @@ def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) ->
             seconds, part_rows = do(replace(job, seconds=left), part, config, replace(machine, fits={}))
             spent, rows = spent + seconds, rows + part_rows
         return spent, rows
-    cost = machine.costs[job.size]
+    cost = machine.costs[job.weights, job.size]
     adapted, steps, settled = _adapt(job, tasks, config, cost)
     now = adapted
     for index, task in enumerate(tasks):
@@ -60,7 +60,7 @@ def do(job: Job, tasks: list[SimTask], config: SolveConfig, machine: Machine) ->
             until = now + max(0.0, job.seconds - now) / (len(tasks) - index)
         end, views = _predict(task, job.size, now, until, config, cost)
         row: LogRow = {"task": task.id, "copy": job.copy, "canvas": job.size, "zoom": job.zoom}
-        row |= {"steps": steps[index]}
+        row |= {"weights": job.weights, "steps": steps[index]}
         row |= {"settled": settled[index], "views": views, "predict_seconds": end - now}
         row["adapt_seconds"] = adapted * task.slots / sum(slots)
         rows.append(row)
