@@ -1,13 +1,14 @@
 """What seconds buy: fine-tuned copies of several kinds, each made once and kept, and any mixture of them voted.
 
     python benchmarks/mixtures.py --make nano-250:4,small-250:2 --limit 16      # processor minutes a task; goes on
-    python benchmarks/mixtures.py --mix nano-250 --mix nano-250+small-250 --budgets 5,30,300
+    python benchmarks/mixtures.py --mix nano-250 --mix nano-250:1+small-250:1 --budgets 5,30,300
 
 A copy of a kind (see KINDS) is fine-tuned for its steps, or until it has learned its supports, and its views are kept
 with the processor seconds that all of it took, in checkpoints/mixtures/KIND.jsonl; the same command goes on after a
-stop. A mixture takes copies of its kinds in turn, as many as there are and as a budget has seconds for, and votes on
-their views as a run does. Columns: two attempts and, in brackets, the truth among the candidates, then the copies and
-the seconds that a task took. Small held-out ARC-1 training tasks, which no bundled weights have seen.
+stop. A mixture takes copies of its kinds in turn, as many as there are, or as it says behind a colon, and as a budget
+has seconds for, and votes on their views as a run does. Columns: two attempts and, in brackets, the truth among the
+candidates, then the copies and the seconds that a task took. Small held-out ARC-1 training tasks, which no bundled
+weights have seen.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import torch
 from recipes import changed
-from scoring import CPU, held_out_tasks, loaded
+from scoring import CPU, canvas_of, held_out_tasks, loaded
 from tqdm import tqdm
 
 from solver import presets
@@ -32,7 +33,6 @@ from solver.arc.tasks import Grid, Task
 from solver.device import compute_dtype, cpu_count, prepare
 from solver.learn.adapt import adapt
 from solver.learn.batches import Slot
-from solver.learn.canvas import ZOOM, task_canvas, zoomed_canvas
 from solver.learn.predict import predict
 from solver.model import unstack
 from solver.probes.measured import Marks, mark
@@ -86,7 +86,8 @@ class Copy:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--make", default="", help=f"copies to be made, KIND:COUNT,...; kinds: {', '.join(KINDS)}")
-    parser.add_argument("--mix", action="append", default=[], help="kinds that take turns, KIND+KIND; may be repeated")
+    parser.add_argument("--mix", action="append", default=[], metavar="KIND+KIND:COUNT",
+                        help="kinds that take turns, so many copies of each at most; may be repeated")  # fmt: skip
     parser.add_argument("--budgets", default="5,30,300", help="processor seconds a task")
     parser.add_argument("--limit", type=int, default=16, help="tasks")
     parser.add_argument("--workers", type=int, default=cpu_count())
@@ -94,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         wanted = dict(_count(part) for part in _parts(arguments.make, ","))
-        mixtures = {name: _parts(name, "+") for name in arguments.mix}
+        mixtures = {name: dict(_limit(part) for part in _parts(name, "+")) for name in arguments.mix}
         budgets = [float(seconds) for seconds in _parts(arguments.budgets, ",")]
         if unknown := ({*wanted, *itertools.chain(*mixtures.values())} - set(KINDS)):
             raise ValueError(f"no kind is called {min(unknown)!r}; there are {', '.join(KINDS)}")
@@ -112,8 +113,13 @@ def _count(text: str) -> tuple[str, int]:
     """`KIND:COUNT` -> the two."""
     kind, _, count = text.partition(":")
     if not count.isdigit():
-        raise ValueError(f"--make {text!r}: write KIND:COUNT")
+        raise ValueError(f"{text!r}: write KIND:COUNT")
     return kind, int(count)
+
+
+def _limit(text: str) -> tuple[str, int | None]:
+    """`KIND` or `KIND:COUNT` -> the two, without a count None."""
+    return _count(text) if ":" in text else (text, None)
 
 
 def _parts(text: str, separator: str) -> list[str]:
@@ -146,12 +152,11 @@ def make(wanted: dict[str, int], tasks: list[Task], out: Path, workers: int) -> 
 def fine_tuned(how: Kind, task: Task, number: int) -> Copy:
     """One copy of a kind; test outputs are not given to it."""
     prepare(CPU, threads=1)
-    large = zoomed_canvas(task) if how.zoomed else None
-    config = presets.cpu().at(ZOOM if large else 1)
     began = time.process_time()
     network = loaded(how.weights, how.loops)
     where: dict[str, Any] = {"device": CPU, "dtype": compute_dtype(CPU)}
-    size = large or task_canvas(task, network.config.canvas)
+    size, zoom = canvas_of(task, network.config, zoomed=how.zoomed)
+    config = presets.cpu().at(zoom)
     recipe = replace(changed(config.adapt, how.recipe), steps=how.steps)
     slot = Slot(task.support, stable_seed(0, task.id, number, "adapt"))
     adapted = adapt(network, [slot], size, recipe, **where)
@@ -162,6 +167,7 @@ def fine_tuned(how: Kind, task: Task, number: int) -> Copy:
         with torch.inference_mode():
             pool = predict(single, task, index, size, look, seed=seed, **where)
         pool.steps, pool.settled = adapted.steps[0], adapted.settled[0]
+        pool.zoom, pool.weights = zoom, how.weights
         pools.append(pool_record(task.id, index, number, pool))
     return Copy(round(time.process_time() - began, 2), pools)
 
@@ -175,15 +181,20 @@ def kept(out: Path, kind: str) -> dict[str, dict[int, Copy]]:
 
 
 def curve(
-    mixtures: dict[str, list[str]], budgets: list[float], tasks: list[Task], truths: dict[str, list[Grid]], out: Path
+    mixtures: dict[str, dict[str, int | None]],
+    budgets: list[float],
+    tasks: list[Task],
+    truths: dict[str, list[Grid]],
+    out: Path,
 ) -> list[str]:
-    """The table: a row for each mixture, a column for each budget."""
+    """The table: a row for each mixture, its kinds with the most copies of each, and a column for each budget."""
     rows = []
     for name, kinds in mixtures.items():
         copies = {kind: kept(out, kind) for kind in kinds}
         row: list[Any] = [name]
         for budget in budgets:
-            spent = [taken([in_order(copies[kind].get(task.id, {})) for kind in kinds], budget) for task in tasks]
+            have = [[in_order(copies[kind].get(task.id, {}))[:most] for kind, most in kinds.items()] for task in tasks]
+            spent = [taken(each, budget) for each in have]
             marks = [voted(task, truths[task.id], chosen) for task, chosen in zip(tasks, spent, strict=True)]
             both, oracle = mean_share([m.both for m in marks]), statistics.mean(m.oracle for m in marks)
             count, none = statistics.mean(map(len, spent)), spent.count([])

@@ -23,7 +23,7 @@ from solver.learn.batches import Slot
 from solver.learn.canvas import ZOOM, pack, task_canvas, zoomed_canvas
 from solver.learn.predict import PredictConfig, draw_views, likelihoods, look
 from solver.learn.recipe import AdaptConfig
-from solver.model import Network, unstack
+from solver.model import ModelConfig, Network, unstack
 from solver.probes.measured import mark
 from solver.seeds import stable_seed
 from solver.weights import checkpoint
@@ -76,9 +76,8 @@ def measure(trial: Trial, task: Task, truths: list[Grid]) -> Mark:
     prepare(CPU, threads=1)
     network = loaded(trial.weights, trial.loops)
     where: dict[str, Any] = {"device": CPU, "dtype": compute_dtype(CPU)}
-    large = zoomed_canvas(task) if trial.config.augmentation.zoom > 1 else None
-    size, single, steps = large or task_canvas(task, network.config.canvas), network, 0
-    asked = replace(presets.cpu(), adapt=trial.config).at(ZOOM if large else 1)
+    size, zoom = canvas_of(task, network.config, zoomed=trial.config.augmentation.zoom > 1)
+    single, steps, asked = network, 0, replace(presets.cpu(), adapt=trial.config).at(zoom)
     if trial.seconds != 0:
         slot = Slot(task.support, stable_seed(trial.seed, task.id, 0, "adapt"))
         adapted = adapt(network, [slot], size, asked.adapt, seconds=trial.seconds, clock=time.process_time, **where)
@@ -87,6 +86,13 @@ def measure(trial: Trial, task: Task, truths: list[Grid]) -> Mark:
     pools, nats = zip(*seen, strict=True)
     marks = mark(pools, task.test_inputs, truths, "confidence")
     return Mark(min(statistics.mean(nats), WORST), marks.views, marks.both, steps)
+
+
+def canvas_of(task: Task, model: ModelConfig, *, zoomed: bool) -> tuple[int, int]:
+    """The side of a task's canvas, in cells, and how many of these a grid cell is a side: more than one if it is to be
+    zoomed, the largest canvas has room for that, and a patch is as large."""
+    large = zoomed_canvas(task) if zoomed and model.patch == ZOOM and not model.canvas else None
+    return (large, ZOOM) if large else (task_canvas(task, model.canvas), 1)
 
 
 @functools.lru_cache(maxsize=4)

@@ -21,8 +21,13 @@ def test_copies_are_made_once_and_voted(tmp_path, monkeypatch, capsys):
     assert mixtures.main([*command, "--make", "toy:2"]) == 0
     assert [sorted(copies) for copies in kept(tmp_path, "toy").values()] == [[0, 1], [0, 1]]
     assert len((tmp_path / "toy.jsonl").read_text().splitlines()) == 4
-    row = capsys.readouterr().out.splitlines()[-1]
+    assert mixtures.main([*command, "--mix", "toy:1"]) == 0
+    *_, row, one = capsys.readouterr().out.splitlines()
     assert "0.0 copies" in row
     assert "2.0 copies" in row
+    assert one.startswith("toy:1")
+    assert "1.0 copies" in one
+    assert mixtures.main(["--mix", "toy:some"]) == 2
+    assert "write KIND:COUNT" in capsys.readouterr().err
     assert mixtures.main(["--mix", "tiny"]) == 2
     assert "no kind is called 'tiny'" in capsys.readouterr().err
