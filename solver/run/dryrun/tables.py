@@ -48,21 +48,31 @@ def verdict(result: Result, config: SolveConfig, budget: float | None, workers: 
 
 
 def by_copy(result: Result) -> str:
-    """The rounds: a line for the first copies, the second, and so on. Seconds are a task's own share of a device's."""
+    """The rounds: a line each for the first four copies of the tasks, then one for twice as many every time. Seconds
+    are a copy's own share of a device's."""
+    good = [row for row in result.rows if "error" not in row]
+    most = max((row["copy"] + 1 for row in good), default=0)
     groups = defaultdict(list)
-    for row in result.rows:
-        if "error" not in row:
-            groups[row["copy"]].append(row)
+    for row in good:
+        groups[_round(row["copy"] + 1)].append(row)
     lines = []
-    for copy, rows in sorted(groups.items()):
+    for last, rows in sorted(groups.items()):
+        first = last if last <= 4 else last // 2 + 1
+        label = str(first) if first == min(last, most) else f"{first} to {min(last, most)}"
         steps = [row["steps"] for row in rows]
         views = statistics.mean(sum(row["views"]) for row in rows)
         seconds = statistics.mean(row["adapt_seconds"] + row["predict_seconds"] for row in rows)
         span = f"{min(steps)} / {statistics.median(steps):.0f} / {max(steps)}"
-        zoomed, other = (sum(map(bool, some)) for some in zip(*map(_unusual, rows), strict=True))
-        lines.append((copy + 1, len(rows), zoomed, other, span, f"{views:.0f}", seconds))
-    columns = ("copy", "tasks", "zoomed", "other weights", "steps min / median / max", "views a task", "seconds a task")
+        zoomed, other = (sum(some) for some in zip(*map(_unusual, rows), strict=True))
+        tasks = len({row["task"] for row in rows})
+        lines.append((label, tasks, len(rows), zoomed, other, span, f"{views:.0f}", seconds))
+    columns = ("copy", "tasks", "copies", "zoomed", "other weights", "steps min / median / max", "views", "seconds")
     return "\n".join(aligned(columns, lines))
+
+
+def _round(number: int) -> int:
+    """The last copy, counted from 1, that stands in one line with the copy of this number."""
+    return number if number <= 4 else 1 << (number - 1).bit_length()
 
 
 def _unusual(row: LogRow) -> tuple[bool, bool]:
