@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--commit", action="store_true", help="as a commit run rather than the scored rerun")
     parser.add_argument("--python", help="interpreter of the full form (default: every one from 3.10 on)")
     parser.add_argument("--allow-network", action="store_true", help="go on where the network cannot be cut")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the /kaggle-like folder here")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the newest one's /kaggle-like folder here")
     arguments = parser.parse_args(argv)
     started = time.monotonic()
     try:
@@ -104,7 +104,7 @@ def solve(
         printed = execute(notebook, root, python, cut, limit, TINYARC_OPTIONS=options, **rerun)
         judge(root, printed, solutions, short=arguments.short)
     finally:
-        if arguments.keep:
+        if arguments.keep and part == 1.0:
             shutil.copytree(root, arguments.keep, dirs_exist_ok=True)
 
 

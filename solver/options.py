@@ -10,7 +10,7 @@ from solver.text import parse_duration
 
 WEIGHTS = "a bundle's name, a .safetensors file or random:SIZE"
 SOLVING_WEIGHTS = (
-    f"{WEIGHTS}; with others behind it, divided by commas, of which further copies may be "
+    f"{WEIGHTS}; with others behind it, divided by commas, of which, with a budget, further copies may be "
     "(default: nano,small on a CPU, small,nano on a GPU)"
 )
 

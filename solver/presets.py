@@ -92,7 +92,8 @@ def cpu() -> SolveConfig:
 
 
 def gpu() -> SolveConfig:
-    """Many tasks at once, all the views, and the larger `small` weights with all four loop steps (lab log, 29)."""
+    """Many tasks at once, all the views, and the larger `small` weights with all four loop steps (lab log, 29). Further
+    copies may be of `nano`, which was measured on CPUs alone (48)."""
     return replace(
         cpu(),
         weights="small",

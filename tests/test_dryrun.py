@@ -7,6 +7,7 @@ import numpy as np
 import orjson
 import pytest
 import torch
+from fake_run import small_tasks, write_run
 from torch.utils.flop_counter import FlopCounterMode
 
 from solver import presets
@@ -16,9 +17,11 @@ from solver.model.flops import forward_flops
 from solver.model.fused import plain
 from solver.run.dryrun import costs, profiles
 from solver.run.dryrun.costs import Cost
+from solver.run.dryrun.machine import _speeds
 from solver.run.dryrun.outlook import EASY, Outlook, assumed
 from solver.run.dryrun.simulate import Fault, Simulation
 from solver.run.dryrun.work import Machine, SimTask, do
+from solver.run.read import read_run
 from solver.run.schedule import Job
 from solver.weights import checkpoint
 
@@ -172,6 +175,22 @@ def test_a_job_does_what_its_seconds_allow():
     assert divided[0]["adapt_seconds"] == pytest.approx((0.5 + 60 * 0.2) / 2)
 
 
+def test_the_speed_of_an_earlier_run_is_that_of_weights_with_the_same_name(tmp_path):
+    questions, truth = small_tasks(3)
+    run = read_run(write_run(tmp_path / "run", questions, truth, ["hit"] * 3))
+    rows = [row for rows in run.log.values() for row in rows]
+    assert run.config["weights"]["name"] == "nano"
+    rows[0]["weights"] = "small"
+    both, own = presets.chosen("cpu"), presets.chosen("cpu", "small")
+    models = {key: checkpoint.running(name) for key, name in both.networks.items()}
+    assert _speeds(run, both, models)[1] == {"", "small"}
+    speeds, made_of = _speeds(run, own, {"": models["small"]})
+    assert made_of == {""}
+    assert speeds.seconds("step", rows[0]["canvas"]) == pytest.approx(rows[0]["adapt_seconds"] / rows[0]["steps"])
+    with pytest.raises(ValueError, match="its log, of nano, says nothing about the speed of random:toy"):
+        _speeds(run, presets.chosen("cpu", "random:toy"), {"": MODELS["toy"]})
+
+
 @pytest.mark.parametrize("size", [8, 12])
 def test_counted_flops_are_those_that_torch_counts(size):
     model = MODELS["toy"]
@@ -202,10 +221,15 @@ def test_the_command_measures_simulates_and_draws(tmp_path, capsys):
     assert "parent at 2h00m: after the end" in out
     assert svg.read_text(encoding="utf-8").count("<svg") == 1
     assert "; no task is zoomed" in out
-    assert main([*command, "--weights", "random:nano"]) == 0
+    assert main([*command, "--weights", "random:nano,random:toy"]) == 0
     out = capsys.readouterr().out
-    assert "3 of 3 tasks may be zoomed" in out
+    assert "3 of 3 tasks may be zoomed; further copies of random:toy too" in out
     assert "12, zoomed" in out
+    assert "8, random:toy" in out
+    assert main([*command, "--weights", "nano,random:toy", "--profile", "l4x4"]) == 0
+    out = capsys.readouterr().out
+    assert "8, random:toy" in out
+    assert "ESTIMATE: a device does" in out
     assert main([*command, "--fault", "worker7@1m"]) == 2
     assert "worker7" in capsys.readouterr().err
     assert main([*command, "--profile", "tpu"]) == 2

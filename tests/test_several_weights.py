@@ -65,18 +65,18 @@ def test_a_copy_is_made_of_the_weights_that_its_row_and_its_pool_name(tmp_path):
         adapt=AdaptConfig(batch=2),
         predict=PredictConfig(views=8, chunk=8),
         budget_steps=3,
-        max_copies=4,
+        max_copies=12,
     )
     work, means = Work(load_challenges(given)), Means(60.0, device="cpu", workers=1)
     solve(work, config, run, means, runner=watched)
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert not [row["error"] for row in rows if "error" in row]
     made_of = {(row["task"], row["copy"]): row["weights"] for row in rows}
-    assert sorted(copy for _, copy in made_of) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert sorted(copy for _, copy in made_of) == sorted([*range(12)] * 2)
     assert {weights for (_, copy), weights in made_of.items() if not copy} == {""}
     assert set(made_of.values()) == {"", "random:nano"}
     for (task_id, _), copies in load_copies(run / "pools.jsonl").items():
-        assert {copy: pool.weights for copy, pool in copies.items()} == {n: made_of[task_id, n] for n in range(4)}
+        assert {copy: pool.weights for copy, pool in copies.items()} == {n: made_of[task_id, n] for n in range(12)}
     record = json.loads((run / "config.json").read_text())
     assert (record["weights"], record["also"]) == ({"name": "random:toy"}, [{"name": "random:nano"}])
     with pytest.raises(ValueError, match="was run with also random:nano, not none"):
@@ -86,9 +86,11 @@ def test_a_copy_is_made_of_the_weights_that_its_row_and_its_pool_name(tmp_path):
 def test_other_weights_that_are_not_there_are_one_line_before_anything_is_written(tmp_path, capsys):
     given, out = tmp_path / "challenges.json", tmp_path / "out.json"
     given.write_bytes(orjson.dumps(challenge_json(datasets.demo_tasks(datasets.load("arc1-eval"), 1, largest_side=6))))
+    assert main(["solve", str(given), "--weights", BOTH, "--steps", "1", "--run-dir", str(tmp_path / "run")]) == 2
+    assert "those behind the first are for runs with a --budget" in capsys.readouterr().err
     for weights, said in (("random:toy,gone", "gone"), ("random:toy,random:toy", "name each once")):
         command = ["solve", str(given), "--weights", weights, "--out", str(out), "--run-dir", str(tmp_path / "run")]
-        assert main(command) == 2
+        assert main([*command, "--budget", "9s"]) == 2
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1

@@ -43,8 +43,8 @@ def export_submission(run: Run, to: str, out: Path) -> str:
 
 
 def _model(run: Run) -> str:
-    weights = (run.config.get("weights") or {}).get("name")
-    return f"tinyarc-{weights}" if weights else "tinyarc"
+    first = (run.config.get("weights") or {}).get("name")
+    return "-".join(filter(None, ["tinyarc", first, *(one["name"] for one in run.config.get("also") or ())]))
 
 
 def _settings(run: Run) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def _check(source: Source, given: Challenges) -> None:
 
 
 def _pool(sources: Sequence[Source], task_id: str, index: int, grid: np.ndarray, sure: float) -> Pool:
-    """What all sources say about one test input. The views of our runs are those of copies of one network."""
+    """What all sources say about one test input. The views of a run are those of all its copies."""
     pool = Pool()
     pool.copies, pool.settled, knows = 0, True, False
     for source in sources:

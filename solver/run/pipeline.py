@@ -47,6 +47,8 @@ def solve(
     fresh one. A task that fails keeps its fallback answer, and its log row says why. `listen` hears of progress, `say`
     what the user should know. `runner` does a job in a worker process.
     """
+    if means.budget is None:
+        config = replace(config, also=())  # there are no further copies
     tasks, cluster = work.tasks, means.cluster
     seen = canvases(tasks, config)
     about = record.new_record(work, config, means.budget, seed)
@@ -121,6 +123,8 @@ class _Log:
     def hear(self, report: Report, planner: Planner) -> None:
         """Takes what a worker reported to the answers, and to the planner what that says about time."""
         for outcome in report.outcomes:
+            if "error" in outcome.row:
+                outcome.row |= {"weights": report.job.weights, "zoom": report.job.zoom}
             outcome.row |= {"worker": report.worker}
             outcome.row |= {"started": round(report.started, 3), "ended": round(report.ended, 3)}
             self._take(outcome)

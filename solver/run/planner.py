@@ -36,22 +36,25 @@ class _State:
     running: bool = False  # whether a worker has it now
     answered: bool = False  # whether anything was heard of it, be it an error
     agreement: float = 0.0  # share of the views that gave its best candidate
-    failures: int = 0  # copies that ended with an error
+    failures: Counter[Kind] = field(default_factory=Counter)  # copies that ended with an error
     reached: dict[Kind, float] = field(default_factory=lambda: defaultdict(float))  # best chance of its copies
     seen: Counter[Kind] = field(default_factory=Counter)  # copies that ended well
 
     def canvases(self, also: Sequence[str]) -> dict[Kind, int]:
-        """The side of its canvas for every kind that a copy may be of. Zoomed are those of the run's own weights."""
+        """The side of its canvas for every kind that a copy may be of and has not failed to be twice. Zoomed are those
+        of the run's own weights."""
         kinds = {Kind(name): self.size for name in ("", *also)}
-        return kinds | ({} if self.zoomed is None else {Kind(zoom=ZOOM): self.zoomed})
+        kinds |= {} if self.zoomed is None else {Kind(zoom=ZOOM): self.zoomed}
+        return {of: size for of, size in kinds.items() if self.failures[of] < 2}
 
     def take(self, row: LogRow) -> None:
         """What a copy's log row says of it."""
         self.copies = max(self.copies, row["copy"] + 1)
+        of = kind(row)
         if "error" in row:
-            self.failures += 1
+            self.failures[of] += 1
             return
-        self.seen[of := kind(row)] += 1
+        self.seen[of] += 1
         self.reached[of] = max(self.reached[of], float(chance(self.size, row["steps"], of.zoom)))
 
 
@@ -189,7 +192,7 @@ class Planner:
             for s in self.states.values()
             if s.copies
             and not s.running
-            and s.failures < 2
+            and s.canvases(self._also())
             and s.agreement < self.config.agreed
             and s.copies < self.config.max_copies
         ]
@@ -203,7 +206,7 @@ class Planner:
             return None
         kinds = []  # of copies: only such as are alike make a stack
         for state, number in zip(states, way, strict=True):
-            kinds.append((*list(state.canvases(self.also).items())[number], state.copies))
+            kinds.append((*list(state.canvases(self._also()).items())[number], state.copies))
         best = kinds[int(returns.argmax())]
         alike = [n for n, kind in enumerate(kinds) if seconds[n] and kind == best]
         alike = sorted(alike, key=lambda n: -returns[n])
@@ -215,7 +218,7 @@ class Planner:
     def _bid(self, state: _State) -> Bid:
         """What a further copy of a task would cost at the speed measured so far."""
         ways = []
-        for of, size in state.canvases(self.also).items():
+        for of, size in state.canvases(self._also()).items():
             step, view = (self.speeds.seconds(what, size, of.weights) or 0.0 for what in ("step", "view"))
             views = view * self.config.predict.views * self.inputs.get(state.task_id, 1)
             # Of a job's seconds fine-tuning may take `adapt_share`, and so much must be there for it.
@@ -234,6 +237,10 @@ class Planner:
         alike = [state.task_id for state in states if (state.size, state.copies) == (size, copy)][:full]
         part = None if seconds is None else seconds * size * len(alike) / weight
         return Job(tuple(alike), size, copy, part)
+
+    def _also(self) -> Sequence[str]:
+        """Other weights of which copies may be now: none before it is known what one of the run's own costs."""
+        return self.also if self.speeds.seconds("step", 8) else ()
 
     def _time(self) -> float:
         return self.budget.left() - self.margin

@@ -38,8 +38,10 @@ class Speeds:
     """Mean seconds of one task's fine-tuning step and of one view, by weights and canvas size. `models`: all weights of
     the run, as a log row calls them.
 
-    A size not met yet is estimated from the nearest one met, by the number of cells, and weights not met yet from the
-    run's own, by their operations. Times are a task's share of its stack's, so they hold for stacks as they were.
+    A size not met yet is estimated from the nearest one met, for other weights than the run's own as those go, which
+    have met more sizes, and for these by the number of cells. Weights not met yet are taken to be as much slower than
+    the run's own as they have more operations, and not to be faster, for where steps wait for the host none is. Times
+    are a task's share of its stack's, so they hold for stacks as they were.
     """
 
     def __init__(self, models: Mapping[str, ModelConfig] | None = None) -> None:
@@ -65,12 +67,13 @@ class Speeds:
         if known:
             nearest = min(known, key=lambda met: abs(met - size))
             seconds, count = self._spent[weights, what, nearest]
-            return seconds / count * (size / nearest) ** 2
+            there, here = (self.seconds(what, side) if weights else None for side in (nearest, size))
+            return seconds / count * (here / there if here and there else (size / nearest) ** 2)
         own = self.seconds(what, size) if weights in self.models and weights else None
         if own is None:
             return None
         other, ours = (forward_flops(self.models[name], size, trained=what == "step") for name in (weights, ""))
-        return own * other / ours
+        return own * max(1.0, other / ours)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def dry_run(
         for size, count in Counter(sides.values()).items()
     }
     largest = {size: max(stacks.get((size, 1), 0), stacks.get((size, ZOOM), 0)) for size, _ in stacks}
-    supposed = suppose(machine_kind, where, config, seen.by_size(tasks), largest, lanes, earlier)
+    supposed = suppose(machine_kind, where, config, tasks, seen, largest, lanes, earlier)
     machine = supposed.machine
     outlooks = assumed(list(seen.own), easy) if earlier is None else like(earlier, seen.own)
     simulated = [

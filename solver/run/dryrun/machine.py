@@ -13,6 +13,7 @@ from solver.device import compute_dtype, cpu_count, worker_devices
 from solver.learn.memory import SAFETY, USABLE, copy_bytes
 from solver.model import ModelConfig, Network
 from solver.presets import SolveConfig
+from solver.run.canvases import Canvases
 from solver.run.dryrun import costs
 from solver.run.dryrun.measure import measure
 from solver.run.dryrun.profiles import CUDA_STARTUP, Profile
@@ -40,28 +41,29 @@ def suppose(
     profile: Profile,
     where: torch.device,
     config: SolveConfig,
-    tasks: dict[int, list[Task]],
+    tasks: list[Task],
+    seen: Canvases,
     stacks: dict[int, int],
     lanes: int,
     earlier: Run | None,
 ) -> Supposed:
-    """`where`: the device here. `tasks`: those that may be seen on a canvas, by its size. `stacks`: tasks of a full
-    stack by canvas size. `lanes`: workers. The speeds of an `earlier` run are taken if it was run on such devices."""
+    """`where`: the device here. `seen`: the canvases of the `tasks`. `stacks`: tasks of a full stack by canvas size.
+    `lanes`: workers. The speeds of an `earlier` run are taken if it was run on such devices."""
     networks = {key: checkpoint.load(name, loops=config.loops) for key, name in config.networks.items()}
-    places = [(key, size) for key in networks for size in stacks]
+    places = [(key, size) for key in networks for size in stacks if not key or size in seen.own.values()]
     bytes, fits = _memory(profile, where, networks, config, stacks)
     head = f"profile         {profile.name} ({profile.text}): {lanes} worker{'s'[: lanes > 1]}"
     if earlier is not None and _alike(earlier, profile, where):
-        machine = _from_run(earlier, {key: network.config for key, network in networks.items()}, places, fits)
+        models = {key: network.config for key, network in networks.items()}
+        speeds, made_of = _speeds(earlier, config, models)
+        machine = _from_run(earlier, speeds, places, fits)
         said = [f"{head}; speeds and start-up of {earlier.name}, {earlier.starts[-1]['device']}"]
-        made_of = {row.get("weights", "") for rows in earlier.log.values() for row in rows}
-        if unknown := set(networks) - made_of - {""}:
-            text = f"{', '.join(sorted(unknown))} taken to be slower or faster by its operations"
-            said.append(f"                ESTIMATE: {text}")
+        if unknown := sorted(set(networks) - made_of):
+            said.append(f"                ESTIMATE: {', '.join(unknown)} as much slower as there are more operations")
         if profile.devices is not None:
             said.append("                ESTIMATE: each of its devices is taken to be as fast as that run's")
         return Supposed(machine, bytes, said)
-    typical = {size: _middle_first(tasks[size]) for size in stacks}
+    typical = {size: _middle_first(alike) for size, alike in seen.by_size(tasks).items()}
     if profile.rate is not None:
         startup = measure({}, [WorkerSettings(config, 0, "cpu", 1)]).startup + CUDA_STARTUP
         size = min(stacks)
@@ -121,16 +123,23 @@ def _alike(run: Run, profile: Profile, where: torch.device) -> bool:
     return (device == "cpu") == (where.type == "cpu")
 
 
-def _from_run(
-    run: Run, models: dict[str, ModelConfig], places: list[tuple[str, int]], fits: dict[tuple[str, int], int]
-) -> Machine:
-    speeds, started = Speeds(models), []
-    for rows in run.log.values():
-        for row in rows:
-            speeds.learn(row)
-            started += [row["started"]] if "started" in row else []
+def _speeds(run: Run, config: SolveConfig, models: dict[str, ModelConfig]) -> tuple[Speeds, set[str]]:
+    """The speeds of an earlier run, and of which of these weights its copies were. ValueError if none was of their
+    own."""
+    keys = {name: key for key, name in config.networks.items()}
+    own = (run.config.get("weights") or {}).get("name", config.weights)
+    speeds, made_of = Speeds(models), set()
+    for row in (row for rows in run.log.values() for row in rows if "error" not in row):
+        if (key := keys.get(row.get("weights") or own)) is not None:
+            speeds.learn({**row, "weights": key})
+            made_of.add(key)
     if speeds.seconds("step", 8) is None or speeds.seconds("view", 8) is None:
-        raise ValueError(f"{run.directory}: its log says nothing about speed")
+        raise ValueError(f"{run.directory}: its log, of {own}, says nothing about the speed of {config.weights}")
+    return speeds, made_of
+
+
+def _from_run(run: Run, speeds: Speeds, places: list[tuple[str, int]], fits: dict[tuple[str, int], int]) -> Machine:
+    started = [row["started"] for rows in run.log.values() for row in rows if "started" in row]
     found = {}
     for key, size in places:
         step, view = speeds.seconds("step", size, key), speeds.seconds("view", size, key)
