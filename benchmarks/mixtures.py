@@ -66,6 +66,7 @@ KINDS = {
     "small-zoomed-100": Kind("small", 100, zoomed=True),
     "nano-250-adamw": Kind("nano", 250, recipe="optimizer=adamw"),
     "nano-250-4-loops": Kind("nano", 250, loops=4),
+    "small-100-2-loops": Kind("small", 100, loops=2),
     "nano-600-slow": Kind("nano", 600, recipe="lr=1e-3,task_lr=3e-3"),
     **{f"{size}-1000-random": Kind(f"random:{size}", 1000) for size in ("nano", "small")},
     "seed1-250": Kind(f"{SYSTEMS}/nano-seed1/nano.safetensors", 250),

@@ -21,6 +21,7 @@ from solver.arc.tasks import challenge_json, load_challenges
 from solver.cli import main
 from solver.learn.adapt import AdaptConfig
 from solver.learn.predict import PredictConfig
+from solver.model import MODELS
 from solver.run.job import run_job
 from solver.run.pipeline import solve
 from solver.run.work import Means, Progress, Work
@@ -135,6 +136,22 @@ def test_what_fails_hangs_or_is_killed_is_tried_again_by_a_fresh_process(challen
     [killed] = [row["earlier_error"] for row in rows(tmp_path) if row["task"] == tasks[2].id]
     gone = r"the worker process died \(the Dask worker at tcp://\S+ is gone: it was killed by signal 9\)"
     assert re.fullmatch(gone, killed)
+
+
+def watched(network, tasks, job, config, **rest):
+    """Runs in the workers: as ever, if the network is the one that the job names."""
+    assert network.config == MODELS["nano" if job.weights else "toy"]
+    return run_job(network, tasks, job, config, **rest)
+
+
+@pytest.mark.slow
+def test_a_worker_there_makes_copies_of_all_weights_of_a_run(challenges, dask, tmp_path):
+    config = replace(TOY.of("random:toy,random:nano"), max_copies=12, budget_steps=3)
+    with Cluster(dask.scheduler_address, "cpu") as cluster:
+        means = Means(budget=100.0, device="cpu", cluster=cluster)
+        solve(Work(challenges, challenges.tasks[:1]), config, tmp_path, means, runner=watched)
+    assert not [row["error"] for row in rows(tmp_path) if "error" in row]
+    assert {row["weights"] for row in rows(tmp_path)} == {"", "random:nano"}
 
 
 def test_what_a_nanny_notes_of_the_end_of_its_worker():
