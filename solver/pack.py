@@ -19,7 +19,7 @@ from typing import Any
 
 from solver import upload_commands
 from solver.arc.datasets import SOURCES, source_file
-from solver.kaggle_metadata import COMPETITION, metadata
+from solver.kaggle_metadata import COMPETITION, MACHINES, metadata
 from solver.options import Command
 from solver.text import parse_duration
 from solver.training.files import FILES, folders
@@ -199,7 +199,8 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", required=True, metavar="NAME", help="your Kaggle user name")
     parser.add_argument("--competition", default=COMPETITION, metavar="SLUG", help=f"default {COMPETITION}")
-    parser.add_argument("--machine", metavar="ID", help="the accelerator (default: four L4; to train, two T4)")
+    kinds = ", ".join(f"{name} ({what})" for name, what in MACHINES.items())
+    parser.add_argument("--machine", metavar="ID", help=f"{kinds}; default NvidiaL4, to train NvidiaTeslaT4")
     parser.add_argument("--image", metavar="DIGEST", help="pin the image, as NAME@sha256:DIGEST")
     parser.add_argument("--attach", default=[], action="append", metavar="USER/SLUG",
                         help="a dataset to attach too: weights, or another solver's submission.json")  # fmt: skip

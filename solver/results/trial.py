@@ -62,7 +62,9 @@ def limited(seconds: float | None) -> Iterator[None]:
         yield
         return
     if not hasattr(signal, "setitimer"):
-        raise ValueError("--piece needs a timer that this system does not have; interrupt the run and --continue it")
+        raise ValueError(
+            "--piece needs a timer that this system does not have; take --continue, interrupt it, repeat it"
+        )
 
     def over(*_: object) -> None:
         raise PieceOver
