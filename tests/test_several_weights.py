@@ -13,10 +13,12 @@ from solver.cli import main
 from solver.learn.predict import PredictConfig
 from solver.learn.recipe import AdaptConfig
 from solver.model import MODELS
+from solver.results.report.build import report_data
 from solver.results.trial import trained_on
 from solver.run.canvases import canvases
 from solver.run.job import run_job
 from solver.run.pipeline import solve
+from solver.run.read import read_run
 from solver.run.work import Means, Work
 from voting import load_copies
 
@@ -77,6 +79,9 @@ def test_a_copy_is_made_of_the_weights_that_its_row_and_its_pool_name(tmp_path):
     assert set(made_of.values()) == {"", "random:nano"}
     for (task_id, _), copies in load_copies(run / "pools.jsonl").items():
         assert {copy: pool.weights for copy, pool in copies.items()} == {n: made_of[task_id, n] for n in range(12)}
+    for task in report_data(read_run(run))["tasks"]:
+        others = sum(weights != "" for (task_id, _), weights in made_of.items() if task_id == task["id"])
+        assert task["kinds"] == ([f"{others} of random:nano"] if others else [])
     record = json.loads((run / "config.json").read_text())
     assert (record["weights"], record["also"]) == ({"name": "random:toy"}, [{"name": "random:nano"}])
     with pytest.raises(ValueError, match="was run with also random:nano, not none"):

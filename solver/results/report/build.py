@@ -8,6 +8,7 @@ that changed nothing.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from solver.model.config import STEP_NAMES
 from solver.results.evaluate import Evaluation, evaluate
 from solver.results.judge import Answer, TaskResult, results
 from solver.results.show import PALETTE
-from solver.run.log import LogRow
+from solver.run.log import LogRow, kind
 from solver.run.read import Run
 from solver.text import format_duration
 from submission.files import write_whole
@@ -81,6 +82,7 @@ def _task(run: Run, result: TaskResult) -> dict[str, Any]:
         "seconds": None if result.seconds is None else round(result.seconds, 2),
         "confidence": round(float(np.mean([test["confidence"][0] for test in tests])), 4),
         "copies": len(done),
+        "kinds": _kinds(done),
         "steps": sum(row.get("steps") or 0 for row in done),
         "loss": done[-1].get("loss") if done else None,
         "settled": bool(done and done[-1].get("settled")),
@@ -88,6 +90,14 @@ def _task(run: Run, result: TaskResult) -> dict[str, Any]:
         "supports": [[_grid(p.input), _grid(p.output)] for p in task.support] if task else [],
         "tests": tests,
     }
+
+
+def _kinds(rows: list[LogRow]) -> list[str]:
+    """How many of these copies were of another kind than the first ones, in words."""
+    kinds = [kind(row) for row in rows]
+    zoomed = sum(of.zoom > 1 for of in kinds)
+    others = Counter(of.weights for of in kinds if of.weights)
+    return ([f"{zoomed} zoomed"] if zoomed else []) + [f"{count} of {name}" for name, count in others.items()]
 
 
 def _test(run: Run, task_id: str, index: int, answer: Answer) -> dict[str, Any]:

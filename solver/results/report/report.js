@@ -366,7 +366,7 @@
     facts.push(make("span", { class: "status " + task.status }, make("i", { class: "mark " + task.status, "aria-hidden": "true" }), data.statuses[task.status]));
     if (task.canvas) facts.push(`canvas ${task.canvas}`);
     if (task.supports.length) facts.push({ same: "size as the input", constant: "constant size", ratio: "size in a fixed ratio", other: "no rule for the size" }[task.rule]);
-    if (task.copies) facts.push(`${plural(task.steps, "fine-tuning step")}${task.copies > 1 ? ` in ${task.copies} copies` : ""}`);
+    if (task.copies) facts.push(`${plural(task.steps, "fine-tuning step")}${task.copies > 1 ? ` in ${[`${task.copies} copies`, ...task.kinds].join(", ")}` : ""}`);
     if (task.loss !== null) facts.push(`loss ${task.loss.toPrecision(2)}`);
     if (task.settled) facts.push("supports solved early");
     if (task.seconds !== null) facts.push(duration(task.seconds));
