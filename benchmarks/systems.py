@@ -69,9 +69,11 @@ CHANGED = {
     "nano-one-block": lambda: changed_nano(blocks=1, loops=8),
     "nano-wide": lambda: changed_nano(width=192, heads=6, hidden=384),
     "nano-deep": lambda: changed_nano(half_loops=0.4),
+    "nano-double-rate": lambda: changed_nano(lr=2e-3),
 }
 """What else was tried to make pretraining's slope steeper, one change of `nano` each: a quarter of the batch, one block
-looped four times instead of two looped twice, half as wide again, four loop steps after the first 40%."""
+looped four times instead of two looped twice, half as wide again, four loop steps after the first 40%, twice Muon's
+rate."""
 
 KNOWN = {**SYSTEMS, **CHANGED}
 HEAD = ("system", "weights", "samples", "fine-tuning", "steps", "nats", "views", "two attempts")

@@ -57,6 +57,11 @@ class SolveConfig:
             raise ValueError(f"weights {weights!r}: name each once, divided by commas")
         return replace(self, weights=first, also=tuple(others))
 
+    def within(self, budget: float | None) -> SolveConfig:
+        """The same for a run with so many seconds; without a budget a task has one copy, of the first weights, as it
+        is."""
+        return self if budget is not None else replace(self, also=(), may_zoom=False)
+
     def at(self, zoom: int) -> SolveConfig:
         """The same for a copy that sees its task so many times as large."""
         augmentation = replace(self.adapt.augmentation, zoom=zoom)

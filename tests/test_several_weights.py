@@ -35,6 +35,16 @@ def test_names_behind_the_first_are_for_further_copies_alone():
             presets.chosen("cpu", wrong)
 
 
+def test_without_a_budget_there_is_one_copy_of_the_first_weights_as_it_is():
+    config = presets.chosen("cpu", BOTH)
+    assert config.within(9.0) == config
+    assert config.within(None).networks == {"": "random:toy"}
+    tasks = datasets.demo_tasks(datasets.load("arc1-eval"), 2, largest_side=6)
+    zoomable = presets.chosen("cpu", "nano")
+    assert canvases(tasks, zoomable).zoomed
+    assert not canvases(tasks, zoomable.within(None)).zoomed
+
+
 def test_weights_for_one_canvas_size_stand_alone():
     tasks = datasets.demo_tasks(datasets.load("arc1-eval"), 2, largest_side=6)
     alone = presets.chosen("cpu", "random:trm-mlp-nano")

@@ -84,11 +84,9 @@ def _config(arguments: argparse.Namespace, means: Means) -> SolveConfig:
             raise ValueError(f"--{name} {value}: must be at least 1")
     wishes = {name: getattr(arguments, name) for name in ("steps", "views", "leave_one_out")}
     config = presets.chosen(kind, arguments.weights, **wishes)
-    if means.budget is None:  # there are no further copies
-        if arguments.weights and config.also:
-            raise ValueError(f"--weights {arguments.weights}: those behind the first are for runs with a --budget")
-        config = replace(config, also=())
-    return replace(config, rule=arguments.rule or config.rule)
+    if means.budget is None and arguments.weights and config.also:
+        raise ValueError(f"--weights {arguments.weights}: those behind the first are for runs with a --budget")
+    return replace(config, rule=arguments.rule or config.rule).within(means.budget)
 
 
 def _run_directory(resume: Path | None, wanted: Path | None) -> Path:

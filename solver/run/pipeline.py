@@ -47,8 +47,7 @@ def solve(
     fresh one. A task that fails keeps its fallback answer, and its log row says why. `listen` hears of progress, `say`
     what the user should know. `runner` does a job in a worker process.
     """
-    if means.budget is None:
-        config = replace(config, also=())  # there are no further copies
+    config = config.within(means.budget)
     tasks, cluster = work.tasks, means.cluster
     seen = canvases(tasks, config)
     about = record.new_record(work, config, means.budget, seed)

@@ -7,7 +7,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -68,9 +67,7 @@ def dry_run(
     if not tasks:
         raise ValueError(f"{challenges}: holds no task")
     kind = "cuda" if machine_kind.gpu else where.type
-    config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out)
-    if budget is None:
-        config = replace(config, may_zoom=False, also=())  # one copy each, as it is
+    config = presets.chosen(kind, weights, steps=steps, views=views, leave_one_out=leave_one_out).within(budget)
     seen = canvases(tasks, config)
     earlier = None if run_as is None else read_run(run_as)
     lanes = _lanes(machine_kind, where, workers, len(tasks))
