@@ -35,6 +35,7 @@ from scoring import CPU, Mark, Trial, held_out_tasks, measured
 from solver import presets
 from solver.arc.tasks import Grid, Task
 from solver.device import device_name, pick_device, prepare
+from solver.learn.augment import Augmentation
 from solver.options import duration
 from solver.results.intervals import mean_share
 from solver.training import files
@@ -70,10 +71,14 @@ CHANGED = {
     "nano-wide": lambda: changed_nano(width=192, heads=6, hidden=384),
     "nano-deep": lambda: changed_nano(half_loops=0.4),
     "nano-double-rate": lambda: changed_nano(lr=2e-3),
+    "nano-no-arcgen": lambda: changed_nano(arcgen_pairs=0),
+    "nano-small-canvases": lambda: changed_nano(mix={8: 0.15, 12: 0.5, 16: 0.35}),
+    "nano-viewed": lambda: changed_nano(plain=0.0, augmentation=Augmentation(viewed=1.0)),
+    "nano-as-drawn": lambda: changed_nano(plain=1.0),
 }
-"""What else was tried to make pretraining's slope steeper, one change of `nano` each: a quarter of the batch, one block
-looped four times instead of two looped twice, half as wide again, four loop steps after the first 40%, twice Muon's
-rate."""
+"""What else was tried to make pretraining's slope steeper, one change of `nano` each: a quarter of the batch; one block
+looped four times instead of two looped twice; half as wide again; four loop steps after the first 40%; twice Muon's
+rate; without ARC-GEN; canvases up to 16 alone; all pairs turned and recoloured from the start on; none, ever."""
 
 KNOWN = {**SYSTEMS, **CHANGED}
 HEAD = ("system", "weights", "samples", "fine-tuning", "steps", "nats", "views", "two attempts")
@@ -131,17 +136,14 @@ def folder(out: Path, name: str, seed: int) -> Path:
     return out / (name if seed == 0 else f"{name}-seed{seed}")
 
 
+def sources(config: TrainConfig, data: dict[str, Path | None]) -> Sources:
+    """The data that a system draws from what fits its canvases; read once for those that take the same."""
+    return _collected(config.target, config.rearc_pairs, config.arcgen_pairs, config.families, tuple(data.items()))
+
+
 @functools.lru_cache(maxsize=1)
-def sources(data: tuple[tuple[str, Path | None], ...]) -> Sources:
-    """The data of all systems, as `nano` takes it: each draws from it what fits its canvases."""
-    config = TRAIN_PRESETS["nano"]()
-    paths: dict[str, Any] = dict(data)
-    pairs: dict[str, Any] = {
-        "rearc_pairs": config.rearc_pairs,
-        "arcgen_pairs": config.arcgen_pairs,
-        "families": config.families,
-    }
-    found = collect(config.target, **paths, **pairs)
+def _collected(target: str, rearc: int, arcgen: int, families: tuple[str, ...], data: tuple[Any, ...]) -> Sources:
+    found = collect(target, **dict(data), rearc_pairs=rearc, arcgen_pairs=arcgen, families=families)
     print(found.account(), flush=True)
     return found
 
@@ -163,7 +165,7 @@ def trained(
         return False
     where = pick_device(device)
     prepare(where, threads=1)
-    found = sources(tuple(data.items()))
+    found = sources(config, data)
     config = replace(config, validate_seconds=seconds / 5)
     trainer = Trainer(config, found, where, seed)
     if (latest := directory / "latest.pt").is_file():
