@@ -97,8 +97,9 @@ def cpu() -> SolveConfig:
 
 
 def gpu() -> SolveConfig:
-    """Many tasks at once, all the views, and the larger `small` weights with all four loop steps (lab log, 29). Further
-    copies may be of `nano`, which was measured on CPUs alone (48)."""
+    """Many tasks at once, all the views, and the larger `small` weights with all four loop steps, which cost a GPU no
+    more; that they solve more there is not shown (lab log, 28, 29). Further copies may be of `nano`, which was measured
+    on CPUs alone (48)."""
     return replace(
         cpu(),
         weights="small",

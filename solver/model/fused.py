@@ -2,8 +2,8 @@
 convolution. For speed only: the network can be understood without opening this file, which is longer than 300 lines
 so that it is one.
 
-Each public function has the values and gradients, up to rounding, of plain torch code that stands in `blocks`,
-`network` and `learn.objective`, which is its specification: tests/test_fused.py compares them. Activations are float32
+Each public function has the values and gradients, up to rounding, of plain torch code that stands in `blocks` and
+`network`, which is its specification: tests/test_fused.py compares them. Activations are float32
 or bfloat16; sums are float32. The loops are compiled by numba for the processor at hand, once, and kept beside this
 file, or in the user's cache, wherever there is a place to keep them. A pass runs in one thread.
 
