@@ -81,6 +81,21 @@ def test_groups_add_up(run):
     assert "3 hit, 3 near misses, 1 missed, 2 left with the fallback answer" in text
 
 
+def test_a_task_has_learned_its_supports_if_any_copy_has(run, tmp_path):
+    copy = shutil.copytree(run.directory, tmp_path / "run")
+    rows = [orjson.loads(line) for line in (copy / "log.jsonl").read_bytes().splitlines()]
+    for row in rows:
+        row |= {"settled": False, "loss": 0.5} if "error" not in row else {}
+    rows[0]["loss"], rows[1]["settled"] = 0.059, True
+    rows.append({**rows[2], "copy": 1, "loss": 0.01})
+    (copy / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    found = evaluate(read_run(copy))
+    assert [result.learned for result in found.results] == [True] * 3 + [False] * 4 + [None, False]
+    groups = found.breakdown["fit to the supports"]
+    assert [(group.label, group.tasks) for group in groups] == [("learned", 3), ("not learned", 5), ("no answer", 1)]
+    assert groups[0].score == mean_share([1.0, 1.0, 0.0])
+
+
 def test_tasks_that_were_stacked_share_their_seconds(run, tmp_path):
     copy = shutil.copytree(run.directory, tmp_path / "run")
     rows = [orjson.loads(line) for line in (copy / "log.jsonl").read_bytes().splitlines()]

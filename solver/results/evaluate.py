@@ -22,6 +22,8 @@ STATUS_NAMES = {
     "fallback": "left with the fallback answer",
 }
 
+FITS, FIT_NAMES = (True, False, None), ("learned", "not learned", "no answer")
+
 
 @dataclass(frozen=True)
 class Group:
@@ -78,6 +80,7 @@ def evaluate(run: Run) -> Evaluation:
             "canvas": _groups(scored, lambda r: r.canvas or 0, lambda c: f"{c} cells" if c else "no answer"),
             "output size": _groups(scored, lambda r: (*SIZE_RULES, UNKNOWN).index(r.size_rule), _rule_name),
             "supports": _groups(scored, lambda r: r.supports, str),
+            "fit to the supports": _groups(scored, lambda r: FITS.index(r.learned), lambda place: FIT_NAMES[place]),
             **_by_concept(run, scored),
         },
         seconds=_mean([r.seconds for r in scored]),

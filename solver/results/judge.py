@@ -15,6 +15,7 @@ from solver.run.read import Run
 from voting import Pool
 
 NEAR = 0.1  # an answer of the right shape with at most this share of its cells wrong is a near miss
+LEARNED = 0.06  # nats a cell: a copy whose loss ended below this has learned its supports, and so has one that settled
 UNKNOWN = "?"
 
 _Job = tuple[int, int | None, float | None, float | None]
@@ -41,6 +42,7 @@ class TaskResult:
     canvas: int | None  # its side in cells, None if the network never answered
     size_rule: str  # a name in solver.arc.expected.RULES; UNKNOWN for a task that could not be read
     supports: int  # how many; 0 for a task that could not be read
+    learned: bool | None  # whether any copy has learned them, see LEARNED; None if the network never answered
     answers: tuple[Answer, ...]  # one a test output
     seconds: float | None  # of one worker, shared evenly among the tasks that a job stacked; None if it was never run
 
@@ -92,6 +94,7 @@ def results(run: Run) -> list[TaskResult]:
                 canvas=own_canvas(run.log.get(task_id, ())),
                 size_rule=size_rule(task) if task else UNKNOWN,
                 supports=len(task.support) if task else 0,
+                learned=_learned(run.log.get(task_id, ())),
                 answers=tuple(answers),
                 seconds=seconds.get(task_id),
             )
@@ -117,6 +120,11 @@ def _seconds(run: Run) -> dict[str, float]:
                 spent = (row["ended"] - row["started"]) / stacked[_job(row)]
                 seconds[task_id] = seconds.get(task_id, 0.0) + spent
     return seconds
+
+
+def _learned(rows: Sequence[LogRow]) -> bool | None:
+    good = [row for row in rows if "error" not in row]
+    return any(row.get("settled") or row.get("loss", LEARNED) < LEARNED for row in good) if good else None
 
 
 def _judge(pair: tuple[Grid, Grid], pool: Pool | None, truth: Grid | None) -> Answer:
