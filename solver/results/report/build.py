@@ -18,7 +18,7 @@ import orjson
 from solver.arc.tasks import Grid
 from solver.model.config import STEP_NAMES
 from solver.results.evaluate import Evaluation, evaluate
-from solver.results.judge import Answer, TaskResult, results
+from solver.results.judge import LEARNED, Answer, TaskResult, results
 from solver.results.show import PALETTE
 from solver.run.log import LogRow, kind
 from solver.run.read import Run
@@ -197,6 +197,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "labels": STATUSES,
         "cards": _scores(evaluation) if evaluation else _counts(run, everything),
         "breakdown": evaluation.breakdown if evaluation else {},
+        "learned": LEARNED,
         "facts": _facts(run),
         "tasks": len(everything),
         "statuses": [status for status in STATUSES if any(r.status == status for r in everything)],
