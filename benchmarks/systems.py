@@ -70,6 +70,7 @@ CHANGED = {
     "nano-one-block": lambda: changed_nano(blocks=1, loops=8),
     "nano-four-blocks": lambda: changed_nano(blocks=4, loops=2),
     "nano-wide": lambda: changed_nano(width=192, heads=6, hidden=384),
+    "nano-narrow": lambda: changed_nano(width=96, heads=3, hidden=192),
     "nano-deep": lambda: changed_nano(half_loops=0.4),
     "nano-double-rate": lambda: changed_nano(lr=2e-3),
     "nano-no-arcgen": lambda: changed_nano(arcgen_pairs=0),
@@ -78,9 +79,9 @@ CHANGED = {
     "nano-as-drawn": lambda: changed_nano(plain=1.0),
 }
 """What else was tried to make pretraining's slope steeper, one change of `nano` each: a quarter of the batch; one block
-looped four times instead of two looped twice, or four that are not looped; half as wide again; four loop steps after
-the first 40%; twice Muon's rate; without ARC-GEN; canvases up to 16 alone; all pairs turned and recoloured from the
-start on; none, ever."""
+looped four times instead of two looped twice, or four that are not looped; half as wide again, or three quarters as
+wide; four loop steps after the first 40%; twice Muon's rate; without ARC-GEN; canvases up to 16 alone; all pairs turned
+and recoloured from the start on; none, ever."""
 
 KNOWN = {**SYSTEMS, **CHANGED}
 HEAD = ("system", "weights", "samples", "fine-tuning", "steps", "nats", "views", "two attempts")
