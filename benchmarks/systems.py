@@ -71,6 +71,7 @@ CHANGED = {
     "nano-four-blocks": lambda: changed_nano(blocks=4, loops=2),
     "nano-wide": lambda: changed_nano(width=192, heads=6, hidden=384),
     "nano-narrow": lambda: changed_nano(width=96, heads=3, hidden=192),
+    "nano-narrower": lambda: changed_nano(width=64, heads=2, hidden=128),
     "nano-deep": lambda: changed_nano(half_loops=0.4),
     "nano-double-rate": lambda: changed_nano(lr=2e-3),
     "nano-no-arcgen": lambda: changed_nano(arcgen_pairs=0),
