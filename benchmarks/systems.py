@@ -80,9 +80,9 @@ CHANGED = {
     "nano-as-drawn": lambda: changed_nano(plain=1.0),
 }
 """What else was tried to make pretraining's slope steeper, one change of `nano` each: a quarter of the batch; one block
-looped four times instead of two looped twice, or four that are not looped; half as wide again, or three quarters as
-wide; four loop steps after the first 40%; twice Muon's rate; without ARC-GEN; canvases up to 16 alone; all pairs turned
-and recoloured from the start on; none, ever."""
+looped four times instead of two looped twice, or four that are not looped; half as wide again, three quarters as wide,
+or half; four loop steps after the first 40%; twice Muon's rate; without ARC-GEN; canvases up to 16 alone; all pairs
+turned and recoloured from the start on; none, ever."""
 
 KNOWN = {**SYSTEMS, **CHANGED}
 HEAD = ("system", "weights", "samples", "fine-tuning", "steps", "nats", "views", "two attempts")
